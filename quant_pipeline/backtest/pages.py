@@ -1,0 +1,119 @@
+"""HTML fragments of the skill report: cards, tables, lists. Every value stands with its interval, chance and naive."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from quant_pipeline.backtest.verdicts import MINUS, Tone, Verdict, between, models, number, tone
+from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.validation.skill import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from quant_pipeline.backtest.statistics import Statistics
+
+SHOWN = ("ic", "auc_direction", "log_loss_gain", "log_loss", "brier", "auc", "macro_f1", "ece", "ic_e_r")
+BANNER = (
+    '<div class="banner"><b>SIMULATED MARKET</b>These prices come from a seeded generator with a planted signal. '
+    "Nothing on this page says anything about a real market.</div>"
+)
+STATISTICS = (
+    "Strategy", "Total return", "A year", "Sharpe", "Sortino", "Worst drawdown", "Turnover a year", "Trades", "Won",
+    "In market", "Costs paid",
+)  # fmt: skip
+UNDEFINED = "\N{EN DASH}"
+
+
+def verdict_cards(said: Iterable[Verdict]) -> str:
+    """One card per verdict, the first one wide."""
+    return "\n".join(
+        f'<div class="verdict {each.tone}{" first" if k == 0 else ""}"><h3>{html.escape(each.model)}: '
+        f'<span class="tone">{each.headline}</span></h3><p>{html.escape(" ".join(each.sentences))}</p></div>'
+        for k, each in enumerate(said)
+    )
+
+
+def skill_rows(table: pl.DataFrame, fold: str) -> str:
+    """The table of one fold: models, then naive models, then the oracle, by metric."""
+    rows = table.filter(pl.col("fold") == fold)
+    shown = [metric for metric in SHOWN if rows.filter(pl.col("metric") == metric)["value"].is_not_null().any()]
+    found = {(row["model"], row["metric"]): row for row in rows.iter_rows(named=True)}
+    heads = "".join(f"<th>{METRICS[name].title}<small>{METRICS[name].better}er is better</small></th>" for name in shown)
+    body = "".join(
+        f'<tr class="{kind}"><th>{html.escape(model)}<small>{found[model, shown[0]]["rows"]:,} rows</small></th>'
+        + "".join(_cell(found.get((model, name))) for name in shown)
+        + "</tr>"
+        for kind in ("model", "naive", "oracle")
+        for model in models(rows, kind)
+    )
+    return f'<div class="scroll"><table><thead><tr><th>Model</th>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return f"<td>{UNDEFINED}</td>"
+    metric = row["metric"]
+    found: Tone = tone(row)
+    beside = [f"chance {number(row['chance'], metric)}"] if row["chance"] is not None else ["0 is perfect"]
+    if row["kind"] == "model" and row["naive"] is not None:
+        beside.append(f"naive {number(row['naive'], metric)}")
+    if row["kind"] == "model" and row["share_of_reachable"] is not None:
+        beside.append(f"{row['share_of_reachable']:.0%} of reachable".replace("-", MINUS))
+    interval = between(row) if row["low"] is not None else "no interval"
+    small = "".join(f"<small>{each}</small>" for each in beside)
+    return f'<td><b class="{found}">{number(row["value"], metric)}</b><small class="interval">{interval}</small>{small}</td>'
+
+
+def fold_details(table: pl.DataFrame, fold: str) -> str:
+    """One fold's table, folded away; the holdout is open."""
+    rows: Any = table.filter(pl.col("fold") == fold)["rows"].max()
+    is_open = " open" if fold == HOLDOUT else ""
+    return (
+        f"<details{is_open}><summary>{html.escape(fold)} <span>{rows:,} rows</span></summary>{skill_rows(table, fold)}</details>"
+    )
+
+
+def statistics_rows(found: Mapping[str, Statistics]) -> str:
+    """One row per strategy: returns net of costs, Sharpe with its interval, drawdown, turnover, trades."""
+    body = "".join(f"<tr><th>{html.escape(name)}</th>{_statistics_cells(each)}</tr>" for name, each in found.items())
+    any_one = next(iter(found.values()))
+    span = f"{any_one.years:.2f} years at {any_one.bars_per_year:,.0f} bars a year"
+    note = f"{span} (less than one year is not annualised); costs in percent of the starting capital."
+    head = "".join(f"<th>{each}</th>" for each in STATISTICS)
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div><p class="note">{note}</p>'
+    )
+
+
+def _statistics_cells(s: Statistics) -> str:
+    cells = (
+        f"<b>{_percent(s.total_return)}</b>",
+        _percent(s.cagr) if s.years >= 1 else UNDEFINED,
+        f'<b>{_decimal(s.sharpe.value)}</b><small class="interval">{_decimal(s.sharpe.low)} to {_decimal(s.sharpe.high)}</small>',
+        _decimal(s.sortino),
+        _percent(s.max_drawdown),
+        f"{s.turnover_per_year:,.0f} times",
+        f"{s.trades:,}",
+        _percent(s.hit_rate, signed=False),
+        _percent(s.exposure, signed=False),
+        _percent(s.costs, signed=False),
+    )
+    return "".join(f"<td>{cell}</td>" for cell in cells)
+
+
+def facts(known: Mapping[str, str]) -> str:
+    """A definition list of provenance."""
+    return "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd>" for name, value in known.items())
+
+
+def _percent(value: float, *, signed: bool = True) -> str:
+    return UNDEFINED if np.isnan(value) else f"{value:{'+' if signed else ''}.1%}".replace("-", MINUS)
+
+
+def _decimal(value: float) -> str:
+    return UNDEFINED if np.isnan(value) else f"{value:+.2f}".replace("-", MINUS)

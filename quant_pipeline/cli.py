@@ -1,0 +1,298 @@
+"""`quant`: the front door from the shell. Every command works on the same assets that the Dagster UI shows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from quant_pipeline.errors import ConfigError, QuantError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from quant_pipeline.orchestration.house import House
+    from quant_pipeline.orchestration.runner import Runner
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    help="From price bars to trading signals.\n\nStart with [bold]quant run GC=F[/bold]: simulated gold, from raw bars to a signal. "
+    "Then [bold]quant ui[/bold] shows every step in the browser.",
+)
+console = Console()
+P = ParamSpec("P")
+
+SymbolArgument = Annotated[str, typer.Argument(help="A symbol of the universe; `quant symbols` lists them.")]
+ProfileOption = Annotated[str | None, typer.Option("--profile", help="simulated, files or yahoo (QUANT_PROFILE).")]
+ExperimentOption = Annotated[str | None, typer.Option("--experiment", help="Name or path of an experiment (QUANT_EXPERIMENT).")]
+BarsOption = Annotated[Path | None, typer.Option("--bars", help="Folder of your own bar files, for --profile files (QUANT_BARS).", resolve_path=True)]
+AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Pin the clock, as 2026-11-16T10:00:00+00:00 (QUANT_AS_OF).")]
+
+
+def guarded(function: Callable[P, None]) -> Callable[P, None]:
+    """Show our own errors as one red line and exit 1; Ctrl-C as a calm word and exit 130."""
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except QuantError as error:
+            console.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            console.print("[yellow]Stopped. Nothing half-written stays; the same command goes on from here.[/]")
+            raise typer.Exit(130) from None
+
+    return wrapper
+
+
+def choose(profile: str | None = None, experiment: str | None = None, bars: Path | None = None, as_of: str | None = None) -> None:
+    """Put command-line choices into the environment, where the code location reads them, and settle DAGSTER_HOME."""
+    chosen = {"QUANT_PROFILE": profile, "QUANT_EXPERIMENT": experiment, "QUANT_BARS": bars, "QUANT_AS_OF": as_of}
+    os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})
+    home = Path(os.environ.get("DAGSTER_HOME") or _home())
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.chdir(home)
+
+
+def _home() -> Path:
+    """The nearest folder upward that holds dagster.yaml, else the checkout this package was installed from."""
+    places = [Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]]
+    found = next((place for place in places if (place / "dagster.yaml").exists()), None)
+    if found is None:
+        raise ConfigError("DAGSTER_HOME", found="no dagster.yaml here or above", wanted="the checkout", mend="cd into it or set DAGSTER_HOME")
+    return found
+
+
+def open_house() -> tuple[House, dg.Definitions, dg.DagsterInstance]:
+    """The house, its definitions and the local instance."""
+    import dagster as dg
+
+    from quant_pipeline.definitions import build_defs
+    from quant_pipeline.orchestration.house import make_house
+
+    house = make_house()
+    return house, build_defs(house), dg.DagsterInstance.get()
+
+
+def work(symbol: str, until: str, *, force: bool) -> None:
+    """Run the stages of a symbol with a live view, and print what was made and what was reused."""
+    from quant_pipeline.orchestration.progress import ProgressView
+    from quant_pipeline.orchestration.runner import Runner
+
+    house, defs, instance = open_house()
+    house.symbol(symbol)
+    console.print(f"[bold]{symbol}[/] profile [bold]{house.workplace.profile}[/] experiment [bold]{house.experiment.name}[/]")
+    with instance, ProgressView(instance, console) as view:
+        summary = Runner(defs, instance, house, view.listen).run(symbol, until=until, force=force)
+    console.print(f"made {len(summary.made)}, reused {len(summary.reused)}")
+
+
+@app.command()
+@guarded
+def run(
+    symbol: SymbolArgument = "GC=F", profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None,
+    as_of: AsOfOption = None, force: Annotated[bool, typer.Option("--force", help="Make everything again, fresh or not.")] = False,
+) -> None:
+    """The main job: raw bars to a trained, calibrated bundle and a signal. Reuses what is fresh; may be stopped at any time."""
+    choose(profile, experiment, bars, as_of)
+    work(symbol, "signals", force=force)
+    _show_skill(symbol)
+    _show_signal(symbol)
+
+
+@app.command()
+@guarded
+def train(
+    symbol: SymbolArgument, profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None, as_of: AsOfOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again, fresh or not.")] = False,
+) -> None:
+    """Train, report and deploy, without emitting a signal."""
+    choose(profile, experiment, bars, as_of)
+    work(symbol, "reports", force=force)
+    _show_skill(symbol)
+
+
+@app.command()
+@guarded
+def predict(symbol: SymbolArgument, profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None, as_of: AsOfOption = None) -> None:
+    """Fetch the newest bars and emit the signal of the latest closed bar, from the live bundle."""
+    choose(profile, experiment, bars, as_of)
+    runner, house = _runner()
+    house.symbol(symbol)
+    _materialize(runner, ["raw_bars", "signals"], symbol)
+    _show_signal(symbol)
+
+
+@app.command()
+@guarded
+def replay(
+    symbol: SymbolArgument,
+    start: Annotated[str | None, typer.Option(help="First decision time, ISO with zone; default: the first signal.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last decision time; default: the last signal.")] = None,
+    profile: ProfileOption = None, experiment: ExperimentOption = None,
+) -> None:
+    """Recompute past signals with the bundles that made them, and compare byte for byte. Exit 1 on any difference."""
+    from quant_pipeline.orchestration.replaying import replay_symbol
+
+    choose(profile, experiment)
+    house, _, _ = open_house()
+    house.symbol(symbol)
+    moments = [datetime.fromisoformat(text) if text else None for text in (start, end)]
+    compared = replay_symbol(house, symbol, moments[0], moments[1])
+    different = compared.filter(~compared["equal"])
+    console.print(f"{compared.height} signals replayed, {compared.height - different.height} identical, {different.height} different")
+    if different.height:
+        console.print(_table(different.head(20).to_dicts(), "differences"))
+        raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def report(symbol: SymbolArgument = "GC=F", profile: ProfileOption = None) -> None:
+    """Print the out-of-sample skill table and the place of the report page."""
+    choose(profile)
+    _show_skill(symbol)
+
+
+@app.command()
+@guarded
+def materialize(
+    target: Annotated[str, typer.Argument(help="ASSET/SYMBOL or ASSET/SYMBOL/FOLD, as meta_learner/GC=F or models/lightgbm/GC=F/fold_00.")],
+    profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None, as_of: AsOfOption = None,
+) -> None:
+    """Make one asset of one partition, as the UI's Materialize button does. A missing input names the command that makes it."""
+    from quant_pipeline.orchestration.targets import parse_target
+
+    choose(profile, experiment, bars, as_of)
+    runner, house = _runner()
+    key, partition = parse_target(target, runner.graph, house)
+    _materialize(runner, [key.to_user_string()], partition)
+    console.print(f"[green]made[/] {key.to_user_string()} of {partition}")
+
+
+@app.command()
+@guarded
+def sql(query: Annotated[str, typer.Argument(help="DuckDB SQL over the lake; `show tables` lists what is there.")], profile: ProfileOption = None) -> None:
+    """Query the lake: every table is a view with a `symbol` (and `fold`) column."""
+    from quant_pipeline.orchestration.query import lake_connection
+
+    choose(profile)
+    house, _, _ = open_house()
+    with lake_connection(house.workplace) as connection:
+        answer = connection.sql(query)
+        if answer is not None:
+            console.print(_table([dict(zip(answer.columns, row, strict=True)) for row in answer.fetchall()], ""))
+
+
+@app.command()
+@guarded
+def doctor(profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None) -> None:
+    """Check configuration, libraries, folders, source, alerts and the planted leaks; exit 1 if anything is wrong."""
+    from quant_pipeline.orchestration.doctor import examine
+
+    choose(profile, experiment, bars)
+    findings = examine()
+    console.print(_table([{"check": name, "state": "[green]ok[/]" if good else "[red]wrong[/]", "finding": text} for name, good, text in findings], "doctor"))
+    if not all(good for _, good, _ in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000, profile: ProfileOption = None, experiment: ExperimentOption = None) -> None:
+    """Open the Dagster web UI and daemon (schedule, sensors) on 127.0.0.1."""
+    choose(profile, experiment)
+    console.print(f"Dagster UI on http://127.0.0.1:{port} (Ctrl-C stops it)")
+    command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  a fixed command of our own
+
+
+@app.command()
+@guarded
+def symbols() -> None:
+    """List the universe: calendars, costs, correlated symbols and risk profiles."""
+    from quant_pipeline.config.universe import load_universe
+
+    rows = [
+        {"symbol": name, "calendar": s.calendar, "round trip": f"{s.costs.round_trip * 10_000:g} bps", "correlated": ", ".join(s.correlated),
+         "max leverage": f"{s.risk.max_leverage:g}x", "max position": f"{s.risk.max_position_pct:g} %", "": s.description}
+        for name, s in load_universe().symbols.items()
+    ]
+    console.print(_table(rows, "traded symbols"))
+
+
+@app.command()
+@guarded
+def models() -> None:
+    """List the model registry and which models the experiment trains."""
+    from quant_pipeline.config.experiment import load_experiment
+    from quant_pipeline.models import registry
+
+    chosen = {model.name for model in load_experiment().models}
+    rows = [
+        {"model": name, "family": spec.family, "view": spec.view, "outputs": " ".join(spec.outputs), "trained here": "yes" if name in chosen else "no"}
+        for name in registry.names() if (spec := registry.spec(name))
+    ]
+    console.print(_table(rows, "models"))
+
+
+@app.command()
+@guarded
+def features(family: Annotated[str | None, typer.Option(help="Only this family.")] = None) -> None:
+    """List the feature registry: family, rungs, lookback in bars and formula."""
+    from quant_pipeline.config.experiment import load_experiment
+    from quant_pipeline.features.listing import feature_rows
+
+    experiment = load_experiment()
+    rows = feature_rows(experiment.features, experiment.ladder, experiment.primary, family)
+    console.print(_table(rows, f"{sum(row['columns'] for row in rows)} columns"))
+
+
+def _runner() -> tuple[Runner, House]:
+    from quant_pipeline.orchestration.runner import Runner
+
+    house, defs, instance = open_house()
+    return Runner(defs, instance, house), house
+
+
+def _materialize(runner: Runner, names: list[str], partition: str) -> None:
+    import dagster as dg
+
+    with runner.locked(partition.rsplit("|", maxsplit=1)[-1]), console.status(f"making {', '.join(names)} of {partition}"):
+        runner.materialize([dg.AssetKey.from_user_string(name) for name in names], partition)
+
+
+def _show_skill(symbol: str) -> None:
+    from quant_pipeline.orchestration.showing import skill_rows
+
+    house, _, _ = open_house()
+    house.symbol(symbol)
+    title, rows, page = skill_rows(house, symbol)
+    console.print(_table(rows, title))
+    console.print(f"report: [bold]{page}[/]", soft_wrap=True)
+
+
+def _show_signal(symbol: str) -> None:
+    from quant_pipeline.orchestration.showing import signal_rows
+
+    house, _, _ = open_house()
+    console.print(_table(signal_rows(house, symbol), "signal"))
+
+
+def _table(rows: list[dict[str, Any]], title: str) -> Table:
+    table = Table(title=title or None, title_justify="left")
+    for name in rows[0] if rows else ["nothing here"]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    return table

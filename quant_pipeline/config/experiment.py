@@ -1,0 +1,186 @@
+"""The experiment: timeframes, features, labels, splits, models, ensemble, calibration, champion and signal rules."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+
+from quant_pipeline.config.model import Settings, read_yaml
+from quant_pipeline.config.timeframes import LADDER, duration, minutes
+from quant_pipeline.errors import ConfigError
+
+EXPERIMENTS = Path(__file__).with_name("experiments")
+HOLDOUT = "holdout"
+
+
+def _timeframe(value: str) -> str:
+    minutes(value)
+    return value
+
+
+def _duration(value: object) -> object:
+    return duration(value) if isinstance(value, str) and value[-1:] in "mhdw" else value
+
+
+Timeframe = Annotated[str, pydantic.AfterValidator(_timeframe)]
+Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
+
+
+class FeatureSettings(Settings):
+    """Which feature families are built, and the rolling z-score of the scale-dependent ones (in bars)."""
+
+    families: tuple[str, ...]
+    zscore_window: int = pydantic.Field(default=500, ge=2)
+    zscore_min_periods: int = pydantic.Field(default=50, ge=2)
+
+
+class LabelSettings(Settings):
+    """Triple barrier: multiples of ATR, horizon in primary bars, one path (`long`) or two (`two_sided`)."""
+
+    tp_atr: float = pydantic.Field(default=2.0, gt=0, le=20)
+    sl_atr: float = pydantic.Field(default=1.5, gt=0, le=20)
+    max_bars: int = pydantic.Field(default=5, ge=1, le=1_000)
+    atr_period: int = pydantic.Field(default=14, ge=1, le=1_000)
+    side: Literal["long", "two_sided"] = "two_sided"
+    tune_trials: int = pydantic.Field(default=0, ge=0, le=10_000)
+
+
+class WeightSettings(Settings):
+    """Which sample weights multiply: label quality (0.5–1.5) and average uniqueness."""
+
+    quality: bool = True
+    uniqueness: bool = True
+
+
+class SplitSettings(Settings):
+    """Fold scheme. Shares are of the rows; `embargo` is a duration after each out-of-fold block's neighbours."""
+
+    scheme: Literal["expanding", "rolling", "purged_kfold", "combinatorial"] = "expanding"
+    folds: int = pydantic.Field(default=5, ge=2, le=50)
+    first_train: float = pydantic.Field(default=0.4, gt=0, lt=1)
+    test: float = pydantic.Field(default=0.15, ge=0.02, lt=0.5)
+    inner_valid: float = pydantic.Field(default=0.15, gt=0, lt=0.5)
+    embargo: Duration = timedelta(hours=5)
+
+    @property
+    def fold_names(self) -> tuple[str, ...]:
+        """Partition keys: `fold_00` …, then `holdout`, whose block is the final test span."""
+        return (*(f"fold_{index:02d}" for index in range(self.folds)), HOLDOUT)
+
+
+class ModelSettings(Settings):
+    """One base model: a registry name and its parameters (validated by that model's own class)."""
+
+    name: str
+    params: dict[str, Any] = {}
+
+
+class EnsembleSettings(Settings):
+    """The meta-learner on out-of-fold rows; `alpha` is its L2 strength (document 002 asks for 0.1 or more)."""
+
+    meta: Literal["logistic", "ridge"] = "logistic"
+    alpha: float = pydantic.Field(default=1.0, ge=0.1)
+
+
+class CalibrationSettings(Settings):
+    """Calibrators that compete on out-of-sample log-loss."""
+
+    methods: tuple[Literal["none", "temperature", "isotonic"], ...] = ("none", "temperature", "isotonic")
+
+
+class ChampionSettings(Settings):
+    """When a challenger goes live: better by `min_improvement` of `metric`, or the champion is older than the age."""
+
+    metric: Literal["log_loss", "brier"] = "log_loss"
+    min_improvement: float = pydantic.Field(default=0.0, ge=0)
+    max_age_days: int = pydantic.Field(default=30, ge=1)
+
+
+class SignalSettings(Settings):
+    """What turns probabilities into an action; `max_staleness` is session time since the newest closed bar.
+
+    `alert` sends every signal, or only those that say buy or sell (`actionable`).
+    """
+
+    min_confidence: float = pydantic.Field(default=0.55, ge=0.5, lt=1)
+    max_staleness: Duration = timedelta(hours=2)
+    fallback: str = "logistic"
+    alert: Literal["all", "actionable"] = "all"
+
+
+class DriftSettings(Settings):
+    """Drift alarm: a feature drifts past `psi` or `wasserstein`; retrain when `share` of them do, once per `cooldown`."""
+
+    psi: float = pydantic.Field(default=0.25, gt=0)
+    wasserstein: float = pydantic.Field(default=0.5, gt=0)
+    share: float = pydantic.Field(default=0.3, gt=0, le=1)
+    recent_bars: int = pydantic.Field(default=500, ge=50)
+    cooldown: Duration = timedelta(hours=24)
+
+
+class SimulatedSettings(Settings):
+    """The simulated profile's market: its seed, and `no_signal` for a null market, where nothing can be known."""
+
+    seed: int = pydantic.Field(default=7, ge=0, lt=2**31)
+    no_signal: bool = False
+
+
+class Experiment(Settings):
+    """Everything that decides what is trained and how; two equal experiments on equal data give equal bytes."""
+
+    name: str
+    seed: int = pydantic.Field(default=7, ge=0, lt=2**31)
+    primary: Timeframe = "1h"
+    ladder: tuple[Timeframe, ...] = LADDER
+    history_days: int | None = pydantic.Field(default=365, ge=7)
+    simulated: SimulatedSettings = SimulatedSettings()
+    features: FeatureSettings
+    labels: LabelSettings = LabelSettings()
+    weights: WeightSettings = WeightSettings()
+    splits: SplitSettings = SplitSettings()
+    models: tuple[ModelSettings, ...] = pydantic.Field(min_length=1)
+    ensemble: EnsembleSettings = EnsembleSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
+    champion: ChampionSettings = ChampionSettings()
+    signal: SignalSettings = SignalSettings()
+    drift: DriftSettings = DriftSettings(psi=0.25, wasserstein=0.5, share=0.3)
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [model.name for model in self.models]
+        problems = {
+            f"primary {self.primary} stands in ladder {list(self.ladder)}": self.primary not in self.ladder,
+            "ladder starts with 1m, the raw bars": "1m" not in self.ladder,
+            f"models are named once each, not {names}": len(set(names)) != len(names),
+            f"signal.fallback {self.signal.fallback!r} is one of models {names}": self.signal.fallback not in names,
+        }
+        wrong = [wanted for wanted, broken in problems.items() if broken]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+
+def experiment_path(name: str) -> Path:
+    """Path of an experiment given by name or by path; raises `ConfigError` naming the nearest one."""
+    given = Path(name)
+    if given.suffix in {".yaml", ".yml"}:
+        return given
+    known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    if name in known:
+        return EXPERIMENTS / f"{name}.yaml"
+    near = difflib.get_close_matches(name, known, n=1)
+    raise ConfigError(
+        f"experiment {name!r}", found="no such file", wanted=f"a path to a .yaml file or one of {', '.join(known)}",
+        mend=f"did you mean {near[0]!r}?" if near else f"copy {EXPERIMENTS / 'default.yaml'} and pass its path",
+    )
+
+
+def load_experiment(name: str | None = None) -> Experiment:
+    """Read and validate the experiment `name`, else `QUANT_EXPERIMENT`, else `default`."""
+    path = experiment_path(name or os.environ.get("QUANT_EXPERIMENT", "default"))
+    return Experiment.parse({"name": path.stem, **read_yaml(path)}, str(path))

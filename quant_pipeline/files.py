@@ -1,0 +1,106 @@
+"""Files that are either whole or absent: write to a temporary name beside the target, then rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_pipeline.errors import StorageError
+
+TEMPORARY = ".partial-"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, rename it onto `path`.
+
+    Works for a file and for a folder. On any error, the temporary is removed and `path` stays as it was.
+    Raises `StorageError` when the disk refuses (full, read-only).
+    """
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _swap(temporary, path)
+    except OSError as error:
+        raise StorageError(
+            str(path), found=f"{type(error).__name__}: {error}", wanted="a writable disk with room",
+            mend=f"free space or fix permissions under {path.parent}, then run the same command again",
+        ) from error
+    finally:
+        remove(temporary)
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    if not temporary.is_dir():
+        os.replace(temporary, path)
+        return
+    old = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+    if path.exists():
+        os.rename(path, old)
+    os.rename(temporary, path)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; a missing one is fine."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> int:
+    """Remove temporaries that a killed process left under `folder`; return how many."""
+    leftovers = list(folder.rglob(f"{TEMPORARY}*")) if folder.exists() else []
+    for leftover in leftovers:
+        remove(leftover)
+    return len(leftovers)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically (UTF-8)."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as stable, sorted, indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """Write `frame` as zstd Parquet, atomically."""
+    with replacing(path) as temporary:
+        _polars(frame.write_parquet, temporary)
+
+
+def _polars(write: Callable[..., Any], target: Path) -> None:
+    # polars reports a full disk as its own ComputeError on some paths
+    try:
+        write(target, compression="zstd")
+    except pl.exceptions.PolarsError as error:
+        raise OSError(str(error)) from error
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def frame_hash(frame: pl.DataFrame) -> str:
+    """Hex digest of a frame's columns, dtypes and values; equal frames give equal digests."""
+    digest = hashlib.sha256(str(list(zip(frame.columns, map(str, frame.dtypes), strict=True))).encode())
+    for column in frame.columns:
+        digest.update(frame[column].hash(seed=0).to_numpy().tobytes())
+    return digest.hexdigest()

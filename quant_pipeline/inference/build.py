@@ -1,0 +1,105 @@
+"""Making a bundle out of a finished training, testing it once, and judging it against the champion."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_pipeline.config.experiment import HOLDOUT, ChampionSettings, Experiment
+from quant_pipeline.ensemble.meta import MetaFit
+from quant_pipeline.errors import BundleError, DataError
+from quant_pipeline.files import remove
+from quant_pipeline.inference.bundle import BundleFacts, load_bundle, save_bundle
+from quant_pipeline.inference.champion import ChampionHistory, Event, Score, decide, score
+from quant_pipeline.models.contract import make_samples
+from quant_pipeline.validation.holdout_log import record_test_use
+from quant_pipeline.validation.splits import FoldRows, fold_rows
+from quant_pipeline.views.reference import feature_reference
+
+
+@dataclass(frozen=True, eq=False)
+class BundleParts:
+    """What a finished training hands over: the holdout fold's models, the meta-learner, and the tables they came from."""
+
+    models: Mapping[str, Any]
+    meta: MetaFit
+    features: pl.DataFrame
+    labels: pl.DataFrame
+    splits: pl.DataFrame
+
+
+def build_bundle(
+    root: Path, parts: BundleParts, experiment: Experiment, *, symbol: str, as_of: datetime, data_fingerprint: str,
+    test_log: Path, who: str, when: datetime,
+) -> tuple[Path, pl.DataFrame]:  # fmt: skip
+    """Save the bundle under `root/<id>` and ask it about the final test span, once, on record.
+
+    Args:
+        root: folder of the symbol's bundles.
+        parts: of one training.
+        experiment: that trained them.
+        symbol: what it forecasts.
+        as_of: training cutoff; stands in for a creation time.
+        data_fingerprint: of the raw bars that training saw.
+        test_log, who, when: where, for whom and at what moment the use of the test span is recorded.
+
+    Returns:
+        The bundle's folder, and its forecasts of the test span (`Bundle.predict` with timestamp, fold, model and bundle).
+    """
+    rows = fold_rows(parts.splits, HOLDOUT, parts.labels, experiment.splits)
+    facts = _facts(parts, rows, experiment, symbol, as_of, data_fingerprint)
+    reference = feature_reference(make_samples(parts.features, parts.labels[rows.train]).view)
+    fresh = root / "building"
+    folder = root / save_bundle(fresh, parts.models, parts.meta.learner, reference, facts)
+    if folder.exists():
+        remove(fresh)
+    else:
+        fresh.rename(folder)
+    record_test_use(test_log, who, when, f"bundle {folder.name} of experiment {experiment.name}: skill and champion rule")
+    return folder, forecast(folder, parts.features, parts.labels[rows.oof])
+
+
+def forecast(folder: Path, features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """What the bundle in `folder` says of the decisions in `labels`, as PREDICTIONS of model "ensemble", fold "holdout"."""
+    told = load_bundle(folder).predict(make_samples(features, labels).view)
+    named = told.with_columns(timestamp=labels["timestamp"], fold=pl.lit(HOLDOUT), model=pl.lit("ensemble"), bundle=pl.lit(folder.name))
+    return named.select("timestamp", pl.exclude("timestamp"))
+
+
+def judge_challenger(
+    history: ChampionHistory, root: Path, challenger: pl.DataFrame, features: pl.DataFrame, labels: pl.DataFrame, settings: ChampionSettings,
+    *, symbol: str, as_of: datetime,
+) -> Event:  # fmt: skip
+    """Apply the champion rule to the bundle that made `challenger` (its forecasts of the test span), and record it."""
+    name = challenger["bundle"][0]
+    tested = labels.join(challenger, on="decision_at", how="semi")
+    live = history.live_at(symbol, as_of)
+    scores = {"challenger": score(challenger, labels), "champion": _champion_score(root, live, features, tested)}
+    since = history.live_since(symbol, as_of)
+    decision = decide(scores["challenger"], scores["champion"], settings, as_of=as_of, champion_since=since)  # type: ignore[arg-type]
+    return history.record(symbol, name, decision, as_of=as_of, scores=scores)
+
+
+def _champion_score(root: Path, live: str | None, features: pl.DataFrame, tested: pl.DataFrame) -> Score | None:
+    """The champion's losses on the challenger's test rows; None when there is none, or it is damaged or lacks a feature."""
+    if live is None:
+        return None
+    try:
+        return score(forecast(root / live, features, tested), tested)
+    except (BundleError, DataError):
+        return None
+
+
+def _facts(parts: BundleParts, rows: FoldRows, experiment: Experiment, symbol: str, as_of: datetime, fingerprint: str) -> BundleFacts:
+    trained = parts.labels[rows.train]["decision_at"]
+    return BundleFacts(
+        symbol=symbol, experiment=experiment.name, experiment_hash=hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16],
+        data_fingerprint=fingerprint, training_start=trained.min(), training_end=trained.max(), as_of=as_of,  # type: ignore[arg-type]
+        fallback=experiment.signal.fallback, metrics={row["name"]: row["log_loss"] for row in parts.meta.report.iter_rows(named=True)},
+    )

@@ -1,0 +1,180 @@
+"""From raw bars and a bundle to a signal: the one path of live inference, replay and backtest.
+
+A signal is a function of its decision moment: only bars closed by then count, and exactly those of a fixed window
+before it. Later bars, or how late somebody asks, change nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from quant_pipeline.bars.build import build_bars
+from quant_pipeline.bars.schema import BARS_SCHEMA
+from quant_pipeline.bars.sessions import open_time_between
+from quant_pipeline.config.experiment import Experiment
+from quant_pipeline.config.universe import Symbol
+from quant_pipeline.errors import QuantError
+from quant_pipeline.features.build import build_features
+from quant_pipeline.inference.account import Account, Desk
+from quant_pipeline.inference.bundle import PRIORS, Bundle
+from quant_pipeline.inference.decision import decide
+from quant_pipeline.inference.schedule import decision_time, next_open
+from quant_pipeline.inference.signals import Signal, Status
+from quant_pipeline.inference.window import bars_hash, cut, inputs_hash, window_start
+from quant_pipeline.risk.portfolio import PortfolioState
+from quant_pipeline.views.feature_matrix import from_frame
+
+LOG = logging.getLogger(__name__)
+_TICK = timedelta(microseconds=1)
+_FORECAST = ("p_short", "p_neutral", "p_long", "p_up", "e_r", "e_long", "e_short")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One symbol to be decided, and where its bars come from.
+
+    Attributes:
+        instrument: calendar, costs and risk profile of `symbol`.
+        profile: simulated, files or yahoo; `simulated` marks bars that were made up.
+    """
+
+    symbol: str
+    instrument: Symbol
+    experiment: Experiment
+    profile: str
+    simulated: bool
+
+
+def predict_signal(
+    bundle: Bundle | None, raw: Mapping[str, pl.DataFrame], task: Task, *, as_of: datetime, state: PortfolioState | None = None
+) -> Signal:
+    """The signal of `task` that was due at `as_of`.
+
+    Args:
+        bundle: the live bundle; None gives status `no_model`.
+        raw: raw BARS by native interval, at least those of the window; others do not count.
+        task: the symbol and its settings.
+        as_of: any moment (UTC); the signal is about the last scheduled close of a primary bar at or before it.
+        state: the account at that close, for the circuit breakers; None is a new account.
+
+    Returns:
+        A signal whose action is 0, with the reason, unless its status is `ok`. Errors of data or settings become status
+        `failed`; a failure inside the bundle makes its fallback answer. A feature that the bundle was trained on and
+        that cannot be built is never replaced by anything.
+    """
+    calendar, primary = task.instrument.calendar, task.experiment.primary
+    moment = decision_time(calendar, primary, as_of)
+    seen = cut(raw, window_start(task.experiment, calendar, moment), moment)
+    facts: dict[str, Any] = {
+        "symbol": task.symbol, "as_of": moment, "entry_from": next_open(calendar, primary, moment),
+        "data_hash": bars_hash(seen) if seen else None,
+        "bundle_id": bundle.id if bundle else None, "experiment": task.experiment.name, "profile": task.profile,
+        "simulated": task.simulated,
+    }  # fmt: skip
+    if bundle is None:
+        return _silent(facts, "no_model", f"no bundle is live: quant train {task.symbol}")
+    try:
+        return _signal(facts, bundle, seen, task, state)
+    except QuantError as error:
+        LOG.exception("signal of %s at %s failed", task.symbol, moment)
+        return _silent(facts, "failed", str(error))
+
+
+def _signal(
+    facts: dict[str, Any], bundle: Bundle, seen: dict[str, pl.DataFrame], task: Task, state: PortfolioState | None
+) -> Signal:
+    moment, settings = facts["as_of"], task.experiment.signal
+    if not seen:
+        return _silent(facts, "no_data", f"no bars in the window before {moment:%Y-%m-%d %H:%M} UTC")
+    trained = bundle.manifest.get("inputs_hash")
+    if trained and trained != inputs_hash(task.experiment):
+        return _silent(facts, "failed", f"the bundle was trained with other feature settings: quant train {task.symbol}")
+    rungs, _ = build_bars(
+        {"1m": pl.DataFrame(schema=BARS_SCHEMA), **seen}, task.instrument.calendar, task.experiment.ladder, as_of=moment
+    )
+    newest = rungs[task.experiment.primary].tail(1)
+    if newest.is_empty():
+        return _silent(facts, "no_data", f"no bar of {task.experiment.primary} in the window is usable")
+    facts |= {"decision_at": newest["known_at"][0], "last_bar_at": _last_close(rungs, newest)}
+    age = open_time_between(task.instrument.calendar, facts["last_bar_at"], moment)
+    if age > settings.max_staleness:
+        told = f"the newest bar closed {facts['last_bar_at']:%Y-%m-%d %H:%M} UTC"
+        return _silent(
+            facts, "stale", f"{told}, {_hours(age)} of session time ago; at most {_hours(settings.max_staleness)} is allowed"
+        )
+    forecast = _forecast(bundle, rungs, task, facts["decision_at"])
+    if forecast is None:
+        return _silent(facts, "no_data", "too few bars in the window for any feature")
+    return _decided(facts, forecast, task, state)
+
+
+def _forecast(bundle: Bundle, rungs: dict[str, pl.DataFrame], task: Task, decision_at: datetime) -> dict[str, Any] | None:
+    settings, primary = task.experiment.features, task.experiment.primary
+    features, _ = build_features(rungs, settings, primary, task.instrument.calendar, since=decision_at - _TICK)
+    if features.is_empty():
+        return None
+    return bundle.predict(from_frame(features.tail(1), bundle.columns)).row(0, named=True)
+
+
+def _decided(facts: dict[str, Any], forecast: dict[str, Any], task: Task, state: PortfolioState | None) -> Signal:
+    told = {**facts, **{name: forecast[name] for name in _FORECAST}, "fallback": forecast["fallback"]}
+    if forecast["fallback"] == PRIORS:
+        return _silent(told, "failed", f"every model of the bundle failed: {forecast['problems']}")
+    made = decide(forecast, task.experiment.signal, task.instrument.risk, state)
+    problems = f" (fallback {forecast['fallback']}: {forecast['problems']})" if forecast["fallback"] else ""
+    return Signal(
+        **told, status="ok", action=made.action, confidence=made.confidence, position_size=made.size, equity_share=made.share,
+        breakers=made.breakers, reason=f"{made.reason}{problems}",
+    )  # fmt: skip
+
+
+def _silent(facts: dict[str, Any], status: Status, reason: str) -> Signal:
+    return Signal(**facts, status=status, reason=reason)
+
+
+def _last_close(rungs: Mapping[str, pl.DataFrame], primary: pl.DataFrame) -> datetime:
+    # a primary bar counts as closed at its time even where its last minutes never came; the minutes tell how old it is
+    newest: datetime = (rungs["1m"] if rungs["1m"].height else primary)["known_at"][-1]
+    return newest
+
+
+def _hours(span: timedelta) -> str:
+    return f"{span / timedelta(hours=1):.3g} h"
+
+
+class Predictor:
+    """Signals from the stores: reads a decision's window of bars and the account before it. Writes nothing.
+
+    Args:
+        desk: bars, earlier signals, universe and experiment.
+        profile: simulated, files or yahoo.
+        simulated: whether the bars were made up.
+        span: moments that will be asked for, when they are many (a replay); the account is then opened once.
+    """
+
+    def __init__(self, desk: Desk, *, profile: str, simulated: bool, span: tuple[datetime, datetime] | None = None) -> None:
+        self.desk, self.profile, self.simulated = desk, profile, simulated
+        self._account = Account(desk, *span) if span else None
+
+    def task(self, symbol: str) -> Task:
+        """What `predict_signal` needs to know of `symbol`; raises `ConfigError` when the universe lacks it."""
+        return Task(symbol, self.desk.universe.symbol(symbol), self.desk.experiment, self.profile, self.simulated)
+
+    def signal(self, symbol: str, bundle: Bundle | None, as_of: datetime) -> Signal:
+        """The signal that was due at `as_of`; see `predict_signal`."""
+        task = self.task(symbol)
+        moment = decision_time(task.instrument.calendar, task.experiment.primary, as_of)
+        account = self._account or Account(self.desk, moment, moment)
+        return predict_signal(bundle, self.raw(task, moment), task, as_of=moment, state=account.at(moment))
+
+    def raw(self, task: Task, moment: datetime) -> dict[str, pl.DataFrame]:
+        """Raw BARS by interval of the window before `moment`."""
+        intervals: Sequence[str] = self.desk.store.intervals(task.symbol)
+        start = window_start(task.experiment, task.instrument.calendar, moment)
+        return {interval: self.desk.store.read(task.symbol, interval, start, moment) for interval in intervals}

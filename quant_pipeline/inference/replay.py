@@ -1,0 +1,102 @@
+"""Replay: recompute emitted signals from the stored bars with the bundle that made them, and compare byte for byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+
+import polars as pl
+
+from quant_pipeline.errors import BundleError
+from quant_pipeline.inference.account import Desk
+from quant_pipeline.inference.bundle import Bundle
+from quant_pipeline.inference.predictor import Predictor
+from quant_pipeline.inference.schedule import decision_moments
+from quant_pipeline.inference.signals import Signal
+
+_PORTFOLIO = {"action", "position_size", "equity_share", "breakers", "reason"}
+SCHEMA = pl.Schema(
+    {
+        "as_of": pl.Datetime("us", "UTC"),
+        "decision_at": pl.Datetime("us", "UTC"),
+        "status": pl.String(),
+        "equal": pl.Boolean(),
+        "differing": pl.List(pl.String()),
+        "cause": pl.String(),
+    }
+)
+
+
+def replay(
+    desk: Desk,
+    symbol: str,
+    load: Callable[[str], Bundle],
+    *,
+    profile: str,
+    simulated: bool,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> pl.DataFrame:
+    """Compare every signal of `symbol` with as_of in [start, end] with itself computed again.
+
+    Args:
+        desk: bars, signals, universe and experiment.
+        symbol: whose signals.
+        load: opens the bundle of an id, the one recorded in each signal.
+        profile: as when the signals were emitted.
+        simulated: as when the signals were emitted.
+        start: first moment (UTC), inclusive; None for the first signal.
+        end: last moment, inclusive; None for the last signal.
+
+    Returns:
+        One row a signal, oldest first: as_of, decision_at, status, equal, differing (names of fields), cause (in words,
+        empty when equal).
+    """
+    emitted = desk.signals.read(symbol, start, end)
+    if not emitted:
+        return pl.DataFrame(schema=SCHEMA)
+    span = (emitted[0].as_of, emitted[-1].as_of)
+    predictor = Predictor(desk, profile=profile, simulated=simulated, span=span)
+    opened = lru_cache(maxsize=4)(load)
+    return pl.DataFrame([_compare(predictor, opened, signal) for signal in emitted], schema=SCHEMA, orient="row")
+
+
+def decisions_without_signal(desk: Desk, symbol: str, start: datetime, end: datetime) -> list[datetime]:
+    """Decision moments of the calendar in [start, end] for which no signal was emitted, oldest first."""
+    emitted = {signal.as_of for signal in desk.signals.read(symbol, start, end)}
+    calendar = desk.universe.symbol(symbol).calendar
+    return [at for at in decision_moments(calendar, desk.experiment.primary, start, end) if at not in emitted]
+
+
+def _compare(predictor: Predictor, load: Callable[[str], Bundle], emitted: Signal) -> tuple[object, ...]:
+    known = (emitted.as_of, emitted.decision_at, emitted.status)
+    try:
+        bundle = load(emitted.bundle_id) if emitted.bundle_id else None
+    except BundleError as error:
+        return *known, False, [], f"the bundle cannot be opened: {error}"
+    again = predictor.signal(emitted.symbol, bundle, emitted.as_of)
+    if again.canonical() == emitted.canonical():
+        return *known, True, [], ""
+    differing = differing_fields(emitted, again)
+    return *known, False, differing, _cause(emitted, again, set(differing))
+
+
+def differing_fields(one: Signal, other: Signal) -> list[str]:
+    """Names of the fields whose canonical values differ, sorted."""
+    left, right = (json.loads(signal.canonical()) for signal in (one, other))
+    return sorted(name for name in left if left[name] != right[name])
+
+
+def _cause(emitted: Signal, again: Signal, differing: set[str]) -> str:
+    if "data_hash" in differing:
+        then, now = (f"{signal.last_bar_at:%Y-%m-%d %H:%M}" if signal.last_bar_at else "none" for signal in (emitted, again))
+        told = "the raw bars of the window are not those of then: some arrived late, or the store was rebuilt"
+        return f"{told} (newest then {then}, now {now})"
+    if differing & {"experiment", "profile", "simulated"}:
+        then, now = (f"experiment {signal.experiment!r}, profile {signal.profile!r}" for signal in (emitted, again))
+        return f"emitted with {then}, replayed with {now}"
+    if differing <= _PORTFOLIO and emitted.breakers != again.breakers:
+        return "the account before the decision is not that of then: signals or bars of another symbol came late"
+    return "the same bars and bundle: settings (costs, risk, signal), code or library versions are not those of then"

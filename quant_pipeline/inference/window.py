@@ -1,0 +1,69 @@
+"""Which raw bars one decision reads: a fixed window, so that live, replay and backtest see the very same rows."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import polars as pl
+
+from quant_pipeline.bars.schema import BARS_SCHEMA
+from quant_pipeline.config.experiment import Experiment, FeatureSettings
+from quant_pipeline.config.timeframes import duration, minutes
+from quant_pipeline.features.build import history_needed
+from quant_pipeline.inference.schedule import decision_moments
+
+# the window of an ordinary year is stretched by a quarter and two weeks: holidays, and outages of the feed
+STRETCH, SPARE_DAYS = 1.25, 14
+_YEAR = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
+
+
+def history_window(experiment: Experiment, calendar: str) -> timedelta:
+    """How far back the bars of one decision reach: whole days, enough for the longest feature on the slowest rung.
+
+    Fixed by the experiment and the calendar alone, so that every run reads the same bars.
+    """
+    return _window(experiment.features, experiment.ladder, calendar)
+
+
+@lru_cache(maxsize=64)
+def _window(features: FeatureSettings, ladder: tuple[str, ...], calendar: str) -> timedelta:
+    needed = history_needed(features, ladder)
+    days = (_YEAR[1] - _YEAR[0]).days
+    longest = max(bars * days / len(decision_moments(calendar, rung, *_YEAR)) for rung, bars in needed.items())
+    return timedelta(days=math.ceil(longest * STRETCH) + SPARE_DAYS)
+
+
+def inputs_hash(experiment: Experiment) -> str:
+    """Sixteen hex digits over the settings that shape features; a bundle answers only for those it was trained with."""
+    shaped = experiment.model_dump_json(include={"features", "ladder", "primary"})
+    return hashlib.sha256(shaped.encode()).hexdigest()[:16]
+
+
+def bars_hash(raw: Mapping[str, pl.DataFrame]) -> str:
+    """Thirty-two hex digits over raw BARS by interval: equal values give equal digits, on every machine."""
+    digest = hashlib.sha256()
+    for interval in sorted(raw, key=minutes):
+        frame = raw[interval]
+        digest.update(f"{interval}:{frame.height};".encode())
+        for name in BARS_SCHEMA if frame.height else ():
+            column = frame[name].to_physical() if name == "timestamp" else frame[name].fill_null(math.nan)
+            digest.update(column.to_numpy().astype("<i8" if name == "timestamp" else "<f8").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def cut(raw: Mapping[str, pl.DataFrame], start: datetime, as_of: datetime) -> dict[str, pl.DataFrame]:
+    """Raw BARS by interval that opened at or after `start` and closed by `as_of`; intervals without any are left out."""
+    inside = {
+        interval: frame.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") + duration(interval) <= as_of))
+        for interval, frame in raw.items()
+    }
+    return {interval: frame for interval, frame in inside.items() if frame.height}
+
+
+def window_start(experiment: Experiment, calendar: str, as_of: datetime) -> datetime:
+    """Midnight UTC from which the bars of the decision at `as_of` are read."""
+    return as_of.replace(hour=0, minute=0, second=0, microsecond=0) - history_window(experiment, calendar)

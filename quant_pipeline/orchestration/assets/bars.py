@@ -1,0 +1,48 @@
+"""Group `bars`: the rungs of the ladder, one subsettable multi-asset."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+
+from quant_pipeline.orchestration.assets.common import OWNERS
+from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.partitions import symbols
+from quant_pipeline.orchestration.results import Result, table_result
+from quant_pipeline.orchestration.versions import code_version
+
+
+def rung_key(rung: str) -> list[str]:
+    """Asset key of a rung: `bars/1h`."""
+    return ["bars", rung]
+
+
+def bars_assets(house: House) -> list[dg.AssetsDefinition]:
+    """`bars/1m` … `bars/1h`."""
+    instruments = [(name, house.symbol(name).calendar) for name in house.universe.symbols]
+    version = code_version("bars", settings=(house.experiment.ladder, house.experiment.history_days, instruments))
+    specs = [
+        dg.AssetSpec(
+            rung_key(rung), group_name="bars", owners=OWNERS, kinds={"python", "polars"}, code_version=version, skippable=True,
+            description=f"Cleaned {rung} bars anchored to the session open, with n_source, complete and known_at.",
+            metadata={"quant/stored": "table"},
+        )
+        for rung in house.experiment.ladder
+    ]
+
+    @dg.multi_asset(
+        outs={f"bars_{spec.key.path[-1]}": dg.AssetOut.from_spec(spec, dagster_type=dg.Any, is_required=False) for spec in specs},
+        deps=["raw_bars"], partitions_def=symbols(house), can_subset=True, name="bars",
+    )
+    def bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Iterator[Result]:
+        from quant_pipeline.bars.build import build_bars
+
+        symbol = context.partition_key
+        cutoff, start = house.cutoff(symbol), house.history_start(symbol)
+        raw = {interval: house.store.read(symbol, interval, start, cutoff) for interval in house.source.intervals}
+        rungs, ledger = build_bars(raw, house.symbol(symbol).calendar, house.experiment.ladder, as_of=cutoff)
+        for rung in house.experiment.ladder:
+            if dg.AssetKey(rung_key(rung)) in context.selected_asset_keys:
+                yield table_result(rungs[rung], key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")
+
+    return [bars]

@@ -1,0 +1,87 @@
+"""Group `deploy`: the bundle of a symbol, tested on the final span, and the champion that is live."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.ensemble.meta import MetaFit
+from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.assets.models import model_key
+from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.partitions import fold_key, symbols
+from quant_pipeline.orchestration.results import Result, markdown_table, table_result
+from quant_pipeline.orchestration.versions import code_version
+
+
+def deploy_assets(house: House) -> list[dg.AssetsDefinition]:
+    """`bundle` and `champion`."""
+    return [_bundle(house), _champion(house)]
+
+
+def _bundle(house: House) -> dg.AssetsDefinition:
+    names = [model.name for model in house.experiment.models]
+    version = code_version("inference/bundle", "inference/build", "views/reference", settings=(house.experiment,))
+    tables = ("meta_learner", "features", "labels", "splits")
+
+    @dg.asset(
+        ins={**{name: dg.AssetIn() for name in tables}, **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}},
+        deps=["raw_bars"], partitions_def=symbols(house), **described("deploy", version, kinds={"json"}, stored="table"),
+        description="The deployable: the holdout fold's models and the meta-learner, sealed. The table is what it says of the final test span.",
+    )
+    def bundle(
+        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], meta_learner: MetaFit, features: pl.DataFrame, labels: pl.DataFrame,
+        splits: pl.DataFrame, **models: dict[str, Any],
+    ) -> Result:
+        from quant_pipeline.inference.build import BundleParts, build_bundle
+        from quant_pipeline.orchestration.figures import lines
+
+        symbol = context.partition_key
+        final = fold_key(symbol, HOLDOUT)
+        fitted = {name: models[f"model_{name}"][final] for name in names}
+        parts = BundleParts(fitted, meta_learner, features, labels, splits)
+        cutoff = house.cutoff(symbol)
+        folder, forecasts = build_bundle(
+            house.workplace.bundles / symbol, parts, house.experiment, symbol=symbol, as_of=cutoff,
+            data_fingerprint=house.store.fingerprint(symbol, until=cutoff), test_log=test_log(house, symbol), who=context.run_id, when=house.workplace.now(),
+        )
+        return table_result(
+            forecasts, time="decision_at", extra={"bundle": folder.name, "folder": dg.MetadataValue.path(str(folder))},
+            figure=lines(forecasts, "decision_at", ["p_short", "p_long"], f"{symbol}: the bundle on the final test span"),
+        )
+
+    return bundle
+
+
+def _champion(house: House) -> dg.AssetsDefinition:
+    version = code_version("inference/champion", settings=(house.experiment.champion,))
+
+    @dg.asset(
+        ins={"bundle": dg.AssetIn(), "features": dg.AssetIn(), "labels": dg.AssetIn()}, partitions_def=symbols(house),
+        **described("deploy", version, kinds={"json"}), description="Which bundle is live, since when, and why; every decision stays in the history.",
+    )
+    def champion(
+        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], bundle: pl.DataFrame, features: pl.DataFrame, labels: pl.DataFrame
+    ) -> Result:
+        from quant_pipeline.inference.build import judge_challenger
+
+        symbol = context.partition_key
+        event = judge_challenger(
+            house.champions, house.workplace.bundles / symbol, bundle, features, labels, house.experiment.champion,
+            symbol=symbol, as_of=house.cutoff(symbol),
+        )
+        history = pl.DataFrame([{"as_of": str(e.as_of), "live": e.live, "challenger": e.challenger, "reason": e.reason} for e in house.champions.events(symbol)])
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(hashlib.sha256(f"{event.live}{event.as_of}".encode()).hexdigest()),
+            metadata={"live": event.live, "promoted": event.promoted, "reason": event.reason, "history": dg.MetadataValue.md(markdown_table(history.tail(10)))},
+        )
+
+    return champion
+
+
+def test_log(house: House, symbol: str) -> Path:
+    """The record of every use of the symbol's final test span."""
+    return house.workplace.bundles / symbol / "test_uses.jsonl"

@@ -1,0 +1,100 @@
+"""Group `reports`: skill with intervals, the equity of following the signals, and drift."""
+
+import dagster as dg
+import polars as pl
+
+from quant_pipeline.ensemble.meta import MetaFit
+from quant_pipeline.orchestration.assets.bars import rung_key
+from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.partitions import symbols
+from quant_pipeline.orchestration.results import Result, markdown_table, png_picture, table_result
+from quant_pipeline.orchestration.versions import code_version
+
+
+def report_assets(house: House) -> list[dg.AssetsDefinition]:
+    """`skill_report`, `backtest` and `drift_report`."""
+    return [_skill(house), _backtest(house), _drift(house)]
+
+
+def _skill(house: House) -> dg.AssetsDefinition:
+    version = code_version("backtest", "validation/skill", "validation/skill_table", "validation/bootstrap", "validation/baselines",
+                           settings=(house.experiment.name,))  # fmt: skip
+    tables = ("meta_learner", "oof_predictions", "bundle", "labels", "splits", "barriers")
+
+    @dg.asset(
+        ins={**{name: dg.AssetIn() for name in tables}, "bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
+        partitions_def=symbols(house), **described("reports", version, kinds={"html", "matplotlib"}, stored="table"),
+        description="Every model and the ensemble: metrics with block-bootstrap intervals beside chance and naive baselines. Opens as a page.",
+    )
+    def skill_report(
+        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], meta_learner: MetaFit, oof_predictions: dict[str, pl.DataFrame],
+        bundle: pl.DataFrame, labels: pl.DataFrame, splits: pl.DataFrame, barriers: pl.DataFrame, bars: pl.DataFrame,
+    ) -> Result:
+        from quant_pipeline.backtest.skill_report import prepare, render
+        from quant_pipeline.inference.evidence import all_predictions, oracle_forecast
+
+        symbol = context.partition_key
+        predictions = all_predictions(oof_predictions.values(), meta_learner.nested, bundle)
+        oracle = oracle_forecast(house.source, symbol, labels, house.experiment.primary, int(barriers["max_bars"][0]))
+        inputs = prepare(
+            predictions, labels, splits, bars, house.symbol(symbol).costs, symbol=symbol, simulated=house.source.simulated, oracle=oracle,
+            facts=house.provenance(symbol),
+        )
+        report = render(inputs)
+        page = house.publish(symbol, "skill_report", report.html, report.png)
+        return table_result(report.table, extra={"page": dg.MetadataValue.url(page.absolute().as_uri()), "summary": png_picture(report.png)})
+
+    return skill_report
+
+
+def _backtest(house: House) -> dg.AssetsDefinition:
+    version = code_version("backtest/engine", "backtest/kernel", "inference/decision", settings=(house.experiment.signal,))
+
+    @dg.asset(
+        ins={"meta_learner": dg.AssetIn(), "bundle": dg.AssetIn(), "bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
+        partitions_def=symbols(house), **described("reports", version, kinds={"numba"}, stored="table"),
+        description="Equity of following the signals' own decision rule, out of sample, net of costs, beside buy-and-hold.",
+    )
+    def backtest(
+        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], meta_learner: MetaFit, bundle: pl.DataFrame, bars: pl.DataFrame
+    ) -> Result:
+        from quant_pipeline.backtest.engine import buy_and_hold, run_backtest
+        from quant_pipeline.backtest.statistics import statistics
+        from quant_pipeline.inference.decision import decide_all
+        from quant_pipeline.inference.evidence import priced
+        from quant_pipeline.orchestration.figures import lines
+
+        instrument = house.symbol(context.partition_key)
+        forecasts = priced(meta_learner, bundle)
+        span = bars.filter(pl.col("timestamp") >= forecasts["decision_at"].min())
+        made = run_backtest(decide_all(forecasts, house.experiment.signal, instrument.risk), span, instrument.costs)
+        equity = made.equity.with_columns(buy_and_hold=buy_and_hold(span, instrument.costs).equity["net"])
+        found = statistics(made)
+        figure = lines(equity, "known_at", ["net", "gross", "buy_and_hold"], f"{context.partition_key}: equity of the decision rule")
+        return table_result(equity, time="known_at", figure=figure, extra={"statistics": dg.MetadataValue.text(str(found)), "trades": made.trades.height})
+
+    return backtest
+
+
+def _drift(house: House) -> dg.AssetsDefinition:
+    version = code_version("monitoring/drift", settings=(house.experiment.drift,))
+
+    @dg.asset(
+        deps=["raw_bars", "champion"], partitions_def=symbols(house), **described("reports", version, kinds={"scipy"}, stored="table"),
+        description="PSI and Wasserstein distance of recent features against the champion's training rows; says whether to retrain.",
+    )
+    def drift_report(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
+        from quant_pipeline.inference.evidence import measure_drift
+        from quant_pipeline.orchestration.figures import counts
+
+        symbol = context.partition_key
+        found = measure_drift(house.desk(), symbol, house.live_bundle(symbol, house.horizon(symbol)), house.horizon(symbol), house.last_retrain(symbol))
+        worst = dict(found.table.head(15).select("feature", pl.col("psi").fill_null(0.0)).iter_rows())
+        return table_result(
+            found.table, figure=counts(worst, "PSI of the worst features"),
+            extra={"retrain": found.decision.retrain, "reason": found.decision.reason, "share": found.summary.share,
+                   "worst": dg.MetadataValue.md(markdown_table(found.table.head(10)))},
+        )
+
+    return drift_report

@@ -1,0 +1,36 @@
+"""Group `signals`: one row per symbol and decision hour, written once."""
+
+import dagster as dg
+
+from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.partitions import symbols
+from quant_pipeline.orchestration.results import Result, markdown_table
+from quant_pipeline.orchestration.versions import code_version
+
+
+def signal_assets(house: House) -> list[dg.AssetsDefinition]:
+    """The `signals` asset."""
+    version = code_version("inference", "risk", settings=(house.experiment.signal,))
+
+    @dg.asset(
+        deps=["raw_bars", "champion"], partitions_def=symbols(house), **described("signals", version, kinds={"json", "parquet"}),
+        description="The signal of the newest decision moment, from the live bundle; idempotent, replayable byte for byte.",
+    )
+    def signals(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
+        symbol, moment = context.partition_key, house.horizon(context.partition_key)
+        signal = house.predictor().signal(symbol, house.live_bundle(symbol, moment), moment)
+        outcome = house.signals.write(signal)
+        kept = house.signals.latest(symbol) or signal
+        return dg.MaterializeResult(
+            metadata={
+                "outcome": outcome, "status": kept.status, "action": kept.action, "reason": kept.reason, "as_of": str(kept.as_of),
+                "signal": dg.MetadataValue.json(kept.model_dump(mode="json")),
+                "recent": dg.MetadataValue.md(markdown_table(house.signals.table(symbol).tail(12).select(RECENT))),
+            }
+        )
+
+    return [signals]
+
+
+RECENT = ("as_of", "status", "action", "position_size", "confidence", "p_short", "p_neutral", "p_long", "reason")

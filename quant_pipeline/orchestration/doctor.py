@@ -1,0 +1,69 @@
+"""What `quant doctor` looks at: each finding is (check, good, words)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from quant_pipeline.errors import QuantError
+from quant_pipeline.orchestration.house import House, make_house
+
+Finding = tuple[str, bool, str]
+LIBRARIES = ("dagster", "polars", "numba", "TA-Lib", "lightgbm", "optuna", "pandas_market_calendars", "yfinance", "duckdb")
+ROOM_NEEDED = 2 * 2**30
+
+
+def examine() -> list[Finding]:
+    """All findings, in the order a newcomer would mend them."""
+    house, configuration = _configuration()
+    return [("python", sys.version_info >= (3, 11), sys.version.split()[0]), configuration, *_libraries(), *(_place(house) if house else [])]
+
+
+def _configuration() -> tuple[House | None, Finding]:
+    try:
+        house = make_house()
+    except QuantError as error:
+        return None, ("configuration", False, str(error))
+    return house, ("configuration", True, f"{len(house.universe.symbols)} symbols, experiment {house.experiment.name}, profile {house.workplace.profile}")
+
+
+def _libraries() -> Iterator[Finding]:
+    for name in LIBRARIES:
+        try:
+            yield name, True, importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield name, False, f"not installed; run: pip install -c constraints.txt {name}"
+
+
+def _place(house: House) -> Iterator[Finding]:
+    room = shutil.disk_usage(_existing(house.workplace.data)).free
+    yield "disk", room > ROOM_NEEDED, f"{room / 2**30:.1f} GiB free under {house.workplace.data}; {ROOM_NEEDED / 2**30:.0f} GiB wanted"
+    yield _guarded("source", lambda: f"{house.source.name}: {', '.join(house.source.intervals)}")
+    yield "telegram", True, "token set" if os.environ.get("QUANT_TELEGRAM_TOKEN") else "no QUANT_TELEGRAM_TOKEN: alerts go to the log"
+    yield _guarded("planted leaks", _leaks)
+    live = [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
+    yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
+
+
+def _leaks() -> str:
+    from quant_pipeline.validation.leaks import LEAKS, uncaught
+
+    missed = uncaught()
+    if missed:
+        raise QuantError("planted leaks", found=f"{', '.join(missed)} not caught", wanted="all caught", mend="do not trust this installation")
+    return f"{len(LEAKS)} of {len(LEAKS)} caught"
+
+
+def _guarded(name: str, tell: Callable[[], str]) -> Finding:
+    try:
+        return name, True, tell()
+    except QuantError as error:
+        return name, False, str(error)
+
+
+def _existing(path: Path) -> Path:
+    return next(place for place in [path.absolute(), *path.absolute().parents] if place.exists())

@@ -1,0 +1,147 @@
+"""The house: workplace, universe and experiment in one resource, and the few lookups that assets share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quant_pipeline.config.experiment import Experiment, load_experiment
+from quant_pipeline.config.universe import Symbol, Universe, load_universe
+from quant_pipeline.config.workplace import Workplace, training_cutoff, workplace
+from quant_pipeline.files import replacing, write_json, write_text
+
+if TYPE_CHECKING:
+    from quant_pipeline.inference.account import Desk
+    from quant_pipeline.inference.bundle import Bundle
+    from quant_pipeline.inference.champion import ChampionHistory
+    from quant_pipeline.inference.predictor import Predictor
+    from quant_pipeline.inference.signals import SignalStore
+    from quant_pipeline.sources.base import MarketSource
+    from quant_pipeline.sources.store import RawStore
+
+BEFORE_ALL = datetime(1990, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything an asset may ask for besides its inputs. Built once per code location; holds no data."""
+
+    workplace: Workplace
+    universe: Universe
+    experiment: Experiment
+
+    @cached_property
+    def source(self) -> MarketSource:
+        """The market source of the profile."""
+        from quant_pipeline.sources.make import make_source
+
+        simulated = self.experiment.simulated
+        return make_source(
+            self.workplace.profile, self.universe, folder=self.workplace.bars_folder, seed=simulated.seed, null=simulated.no_signal
+        )
+
+    @property
+    def store(self) -> RawStore:
+        """Raw bars as they came."""
+        from quant_pipeline.sources.store import RawStore
+
+        return RawStore(self.workplace.raw)
+
+    @property
+    def signals(self) -> SignalStore:
+        """Signals already emitted."""
+        from quant_pipeline.inference.signals import SignalStore
+
+        return SignalStore(self.workplace.signals)
+
+    @property
+    def champions(self) -> ChampionHistory:
+        """Which bundle was live since when."""
+        from quant_pipeline.inference.champion import ChampionHistory
+
+        return ChampionHistory(self.workplace.bundles / "champions")
+
+    def desk(self) -> Desk:
+        """Bars, signals and settings, as the predictor and the replay want them."""
+        from quant_pipeline.inference.account import Desk
+
+        return Desk(self.store, self.signals, self.universe, self.experiment)
+
+    def predictor(self) -> Predictor:
+        """Makes signals from the stores; writes nothing."""
+        from quant_pipeline.inference.predictor import Predictor
+
+        return Predictor(self.desk(), profile=self.workplace.profile, simulated=self.source.simulated)
+
+    def live_bundle(self, symbol: str, moment: datetime) -> Bundle | None:
+        """The bundle that is live for `symbol` at `moment`, every byte checked; None before the first."""
+        live = self.champions.live_at(symbol, moment)
+        return self.load_bundle(symbol, live) if live else None
+
+    def load_bundle(self, symbol: str, bundle_id: str) -> Bundle:
+        """A bundle of `symbol` by id; raises `BundleError` for a damaged one."""
+        from quant_pipeline.inference.bundle import load_bundle
+
+        return load_bundle(self.workplace.bundles / symbol / bundle_id)
+
+    def symbol(self, name: str) -> Symbol:
+        """The traded symbol `name`."""
+        return self.universe.symbol(name)
+
+    def horizon(self, symbol: str) -> datetime:
+        """The newest moment that the source can tell about: now, or the end of the user's file."""
+        return self.source.horizon(symbol, self.workplace.now())
+
+    def cutoff(self, symbol: str) -> datetime:
+        """Training uses bars known by this moment: Monday 00:00 UTC, or later where drift moved it."""
+        path = self._cutoff_path(symbol)
+        moved = datetime.fromisoformat(json.loads(path.read_text())["cutoff"]) if path.exists() else None
+        weekly = training_cutoff(self.horizon(symbol))
+        return moved if moved and moved > weekly else weekly
+
+    def move_cutoff(self, symbol: str, reason: str) -> datetime:
+        """Let training see bars up to the last full hour, and store why; returns the new cutoff."""
+        hour = self.horizon(symbol).replace(minute=0, second=0, microsecond=0)
+        write_json(self._cutoff_path(symbol), {"cutoff": hour.isoformat(), "reason": reason})
+        return hour
+
+    def last_retrain(self, symbol: str) -> datetime | None:
+        """When drift last moved the training cutoff."""
+        path = self._cutoff_path(symbol)
+        return datetime.fromisoformat(json.loads(path.read_text())["cutoff"]) if path.exists() else None
+
+    def provenance(self, symbol: str) -> dict[str, str]:
+        """What a report says about where its figures come from."""
+        experiment, cutoff = self.experiment, self.cutoff(symbol)
+        return {
+            "profile": self.workplace.profile, "source": self.source.name, "experiment": experiment.name, "primary": experiment.primary,
+            "training cutoff": f"{cutoff:%Y-%m-%d %H:%M} UTC", "seed": str(experiment.seed),
+            "data fingerprint": self.store.fingerprint(symbol, until=cutoff)[:16],
+        }
+
+    def publish(self, symbol: str, name: str, page: str, png: bytes) -> Path:
+        """Write a report's page and picture into the reports folder; returns the page's path."""
+        folder = self.workplace.reports / symbol
+        write_text(folder / f"{name}.html", page)
+        with replacing(folder / f"{name}.png") as temporary:
+            temporary.write_bytes(png)
+        return folder / f"{name}.html"
+
+    def _cutoff_path(self, symbol: str) -> Path:
+        return self.workplace.lake / "cutoffs" / f"{symbol}.json"
+
+    def history_start(self, symbol: str) -> datetime:
+        """The first moment that training looks at; without `history_days`, a time before any minute bar on record."""
+        days = self.experiment.history_days
+        return BEFORE_ALL if days is None else self.cutoff(symbol) - timedelta(days=days)
+
+
+def make_house(
+    *, workplace_: Workplace | None = None, universe: Universe | None = None, experiment: Experiment | None = None
+) -> House:
+    """A house from what is given; the rest comes from the environment."""
+    return House(workplace_ or workplace(), universe or load_universe(), experiment or load_experiment())

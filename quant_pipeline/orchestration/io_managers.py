@@ -1,0 +1,68 @@
+"""Where asset values are kept: tables as Parquet, fitted models as folders; whole or absent, never half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import dagster as dg
+import polars as pl
+from upath import UPath
+
+from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.files import replacing, write_parquet
+
+
+
+class Saves(Protocol):
+    """A value that writes itself into a folder."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything into `folder`."""
+
+
+class _Lake(dg.UPathIOManager):
+    """Paths are `<lake>/<asset key>/<partition>`; a missing input names the command that makes it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(base_path=UPath(str(root)))
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        for partition, path in self._get_paths_for_partitions(context).items() if context.has_asset_partitions else ():
+            if not path.exists():
+                raise missing_upstream(context.asset_key, partition)
+        return super().load_input(context)
+
+
+def missing_upstream(key: dg.AssetKey, partition: str) -> MissingUpstreamError:
+    """The error for an input that was never made, with the exact command that makes it."""
+    return MissingUpstreamError(
+        f"{key.to_user_string()} of {partition}", found="nothing in the lake", wanted="its last materialization",
+        mend=f"run: quant materialize '{key.to_user_string()}/{partition}'",
+    )
+
+
+class TableIOManager(_Lake):
+    """Polars frames as zstd Parquet."""
+
+    extension = ".parquet"
+
+    def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:
+        write_parquet(Path(str(path)), obj)
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:
+        return pl.read_parquet(str(path))
+
+
+class FolderIOManager(_Lake):
+    """Anything that saves itself into a folder: read by the `load` of the annotated class, else by the model registry."""
+
+    def dump_to_path(self, context: dg.OutputContext, obj: Saves, path: UPath) -> None:
+        with replacing(Path(str(path))) as temporary:
+            obj.save(temporary)
+
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
+        from quant_pipeline.models.registry import load_model
+
+        load = getattr(context.dagster_type.typing_type, "load", load_model)
+        return load(Path(str(path)))

@@ -1,0 +1,52 @@
+"""Jobs: the whole training of a symbol, its hourly inference, and its daily drift report."""
+
+from typing import TypeAlias
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.partitions import symbols
+
+AnyJob: TypeAlias = dg.JobDefinition | UnresolvedAssetJobDefinition
+
+
+class TrainConfig(dg.Config):
+    """`reason` says why a retraining was asked for; a reason also lets it see bars newer than last Monday."""
+
+    reason: str = ""
+
+
+def build_jobs(house: House) -> dict[str, AnyJob]:
+    """All jobs by name."""
+    partitions = symbols(house)
+    return {
+        "train_symbol": _train_job(partitions),
+        "hourly_inference": dg.define_asset_job(
+            "hourly_inference", selection=["raw_bars", "signals"], partitions_def=partitions,
+            description="The newest bars of one symbol, and its signal for the decision hour.",
+        ),
+        "drift_check": dg.define_asset_job(
+            "drift_check", selection=["raw_bars", "drift_report"], partitions_def=partitions,
+            description="Recent features of one symbol against those its champion was trained on.",
+        ),
+    }
+
+
+def _train_job(partitions: dg.StaticPartitionsDefinition) -> dg.JobDefinition:
+    @dg.op(description="Makes everything stale of one symbol, from raw bars to a signal: what `quant run` does.")
+    def train(context: dg.OpExecutionContext, config: TrainConfig, house: dg.ResourceParam[House]) -> None:
+        from quant_pipeline.definitions import build_defs
+        from quant_pipeline.orchestration.runner import Runner
+
+        if config.reason:
+            house.move_cutoff(context.partition_key, config.reason)
+        runner = Runner(build_defs(house), context.instance, house, lambda event: context.log.info("%s: done=%s", event.stage.name, event.done))
+        summary = runner.run(context.partition_key)
+        context.log.info("made %d, reused %d", len(summary.made), len(summary.reused))
+
+    @dg.job(partitions_def=partitions, description="From raw bars to a deployed bundle and a signal, for one symbol; reuses what is fresh.")
+    def train_symbol() -> None:
+        train()
+
+    return train_symbol

@@ -1,0 +1,56 @@
+"""The live view of `quant run`: one line a stage, with the asset that is being made right now."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from quant_pipeline.orchestration.runner import StageEvent
+
+POLL_SECONDS = 0.4
+
+
+class ProgressView:
+    """A Rich progress display that a `Runner` feeds through `listen` and that polls the instance for finished steps."""
+
+    def __init__(self, instance: dg.DagsterInstance, console: Console) -> None:
+        self.instance = instance
+        self.progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:<16}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("[dim]{task.fields[now]}"), console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self.progress.stop()
+
+    def listen(self, event: StageEvent) -> None:
+        """Called by the runner when a stage begins or ends."""
+        name = event.stage.name
+        if event.done:
+            self._stop.set()
+            self.progress.update(self._tasks[name], completed=len(event.keys), now="reused" if event.run_id is None else "")
+            return
+        self._tasks[name] = self.progress.add_task(name, total=len(event.keys), now="")
+        if event.run_id:
+            self._stop = threading.Event()
+            threading.Thread(target=self._follow, args=(event.run_id, self._tasks[name], self._stop), daemon=True).start()
+
+    def _follow(self, run_id: str, task: TaskID, stop: threading.Event) -> None:
+        while not stop.wait(POLL_SECONDS):
+            made = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+            started = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+            now = started[-1].step_key.replace("__", "/") if started and started[-1].step_key else ""
+            if not stop.is_set():
+                self.progress.update(task, completed=len(made), now=now)

@@ -1,0 +1,147 @@
+"""One symbol from raw bars to a signal, in this process, through Dagster: what is fresh is reused, what is not is made.
+
+A run may be stopped at any moment (Ctrl-C, kill -9, a power cut): every asset is whole or absent, so the next run goes on
+where this one stopped. Two runs of the same symbol at once are refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import dagster as dg
+
+from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.errors import QuantError, StorageError
+from quant_pipeline.files import sweep
+from quant_pipeline.orchestration.freshness import stale
+from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.partitions import fold_key
+
+PID_TAG = "quant/pid"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Assets that one Dagster run makes: a group selection in one partition."""
+
+    name: str
+    groups: tuple[str, ...]
+    partition: str
+    always: bool = False
+
+
+@dataclass
+class StageEvent:
+    """What a progress view needs: a stage began (`run_id` set), was reused, or ended."""
+
+    stage: Stage
+    keys: Sequence[dg.AssetKey]
+    run_id: str | None
+    done: bool = False
+
+
+@dataclass
+class RunSummary:
+    """What a run made and what it reused, by `key|partition`."""
+
+    made: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+
+
+Listener = Callable[[StageEvent], None]
+
+
+def stages(house: House, symbol: str, *, until: str = "signals") -> list[Stage]:
+    """The stages of one symbol in order; `until` names the last one."""
+    folds = [Stage(f"train {fold}", ("models",), fold_key(symbol, fold)) for fold in house.experiment.splits.fold_names]
+    plan = [
+        Stage("ingest", ("ingest",), symbol, always=True),
+        Stage("features", ("bars", "features", "labels", "splits"), symbol),
+        *folds,
+        Stage("ensemble", ("ensemble", "deploy"), symbol),
+        Stage("reports", ("reports",), symbol),
+        Stage("signals", ("signals",), symbol, always=True),
+    ]
+    last = max(index for index, stage in enumerate(plan) if stage.name == until)
+    return plan[: last + 1]
+
+
+class Runner:
+    """Runs stages of a symbol against an instance. `listen` hears of every stage."""
+
+    def __init__(self, defs: dg.Definitions, instance: dg.DagsterInstance, house: House, listen: Listener = lambda _: None) -> None:
+        self.instance, self.house, self.listen = instance, house, listen
+        self.job = defs.resolve_implicit_global_asset_job_def()
+        self.graph = defs.resolve_asset_graph()
+
+    def run(self, symbol: str, *, until: str = "signals", force: bool = False) -> RunSummary:
+        """Make everything stale up to the stage `until`; raises the first error of an asset as it was raised."""
+        self.house.symbol(symbol)
+        summary = RunSummary()
+        with self.locked(symbol):
+            bury_dead_runs(self.instance, symbol)
+            sweep(self.house.workplace.lake)
+            for stage in stages(self.house, symbol, until=until):
+                self._stage(stage, summary, force=force or stage.always)
+        return summary
+
+    def _stage(self, stage: Stage, summary: RunSummary, *, force: bool) -> None:
+        keys = [key for key in self.graph.toposorted_asset_keys if self.graph.get(key).group_name in stage.groups]
+        chosen = keys if force else stale(self.house, self.instance, self.graph, keys, stage.partition)
+        summary.reused += [f"{key.to_user_string()}|{stage.partition}" for key in keys if key not in chosen]
+        summary.made += [f"{key.to_user_string()}|{stage.partition}" for key in chosen]
+        run_id = str(uuid4()) if chosen else None
+        self.listen(StageEvent(stage, chosen or keys, run_id))
+        if run_id:
+            self.materialize(chosen, stage.partition, run_id)
+        self.listen(StageEvent(stage, chosen or keys, run_id, done=True))
+
+    def materialize(self, keys: Sequence[dg.AssetKey], partition: str | None, run_id: str | None = None) -> None:
+        """One in-process Dagster run of `keys`; the error of a failed step is raised as it was."""
+        try:
+            self.job.execute_in_process(
+                instance=self.instance, partition_key=partition, asset_selection=list(keys), run_id=run_id,
+                tags={PID_TAG: str(os.getpid()), "quant/symbol": str(partition).split("|")[-1]}, run_config=QUIET,
+            )
+        except dg.DagsterExecutionStepExecutionError as error:
+            raise (error.user_exception if isinstance(error.user_exception, QuantError) else error) from error
+
+    @contextmanager
+    def locked(self, symbol: str) -> Iterator[None]:
+        """Hold the symbol's lock; the system frees it when the process ends, however it ends."""
+        path = self.house.workplace.lake / ".locks" / symbol
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                raise StorageError(
+                    f"run of {symbol}", found=f"another run (process {handle.read() or 'unknown'})", wanted="one run a symbol at a time",
+                    mend="wait for it or stop it",
+                ) from None
+            handle.truncate(0)
+            handle.write(str(os.getpid()))
+            handle.flush()
+            yield
+
+
+def bury_dead_runs(instance: dg.DagsterInstance, symbol: str) -> list[str]:
+    """Mark unfinished runs of this symbol as failed and free their slots: we hold the lock, so their process is gone."""
+    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELING]
+    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={"quant/symbol": symbol})) if PID_TAG in run.tags]
+    for run in dead:
+        instance.report_run_failed(run, f"its process {run.tags[PID_TAG]} ended without a word; the next `quant run` goes on from here")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return [run.run_id for run in dead]
+
+
+def fold_partitions(house: House, symbol: str) -> list[str]:
+    """Partition keys of every fold of a symbol, the holdout last."""
+    return sorted((fold_key(symbol, fold) for fold in house.experiment.splits.fold_names), key=lambda key: key.endswith(HOLDOUT))

@@ -1,0 +1,73 @@
+"""The record of every look at the final test span: append-only JSON lines, one per use.
+
+A test span is honest for as long as it is used once. This file does not forbid a second use; it makes it visible.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from quant_pipeline.errors import DataError, StorageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+_SCHEMA = {"when": pl.Datetime("us", "UTC"), "who": pl.String, "why": pl.String}
+
+
+def record_test_use(path: Path, who: str, when: datetime, why: str) -> None:
+    """Append one use of the test span to `path`; lines that are there are never touched.
+
+    Args:
+        path: the record, made with its folder when absent.
+        who: the run or person.
+        when: aware moment of the use.
+        why: what was scored, and on whose behalf.
+
+    Raises:
+        StorageError: the disk refuses; the record is then as it was before.
+    """
+    line = json.dumps({"when": when.isoformat(), "who": who, "why": why}) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as stream:
+            _append_whole(stream.fileno(), line.encode())
+    except OSError as error:
+        raise StorageError(str(path), found=error, wanted="room for one more line", mend="free space, then run again") from error
+
+
+def _append_whole(descriptor: int, line: bytes) -> None:
+    before = os.fstat(descriptor).st_size
+    try:
+        while line:
+            line = line[os.write(descriptor, line) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
+
+
+def read_test_uses(path: Path) -> pl.DataFrame:
+    """All recorded uses, oldest first: when, who, why; no rows where there is no record.
+
+    Raises:
+        DataError: a line that is no record, naming its number.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(_SCHEMA, pl.String))
+    return frame.with_columns(pl.col("when").str.to_datetime(time_unit="us", time_zone="UTC"))
+
+
+def _parse(line: str, where: str) -> dict[str, str]:
+    try:
+        use = json.loads(line)
+        return {name: str(use[name]) for name in _SCHEMA}
+    except (ValueError, TypeError, KeyError):
+        raise DataError(where, found=repr(line[:80]), wanted="a JSON object with when, who and why",
+                        mend="restore the record from a backup; it is written by record_test_use only") from None  # fmt: skip

@@ -1,0 +1,136 @@
+"""The report page: self-contained, deterministic, and no value without its interval, chance and naive."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+
+from quant_pipeline.backtest.skill_report import HOLD, ReportInputs, SkillReport, prepare, render
+from quant_pipeline.config.universe import Costs
+from quant_pipeline.validation.skill_table import TableSettings
+
+COSTS = Costs(fee_bps=2)
+FAST = TableSettings(resamples=100, level=0.99)
+
+
+def inputs_of(market, **changes: object) -> ReportInputs:
+    known = {
+        "predictions": market.predictions, "labels": market.labels, "splits": market.splits, "bars": market.bars, "costs": COSTS,
+        "symbol": "GC=F", "simulated": True, "oracle": market.oracle, "facts": {"Experiment": "default"}, "settings": FAST,
+    }  # fmt: skip
+    return prepare(**(known | changes))
+
+
+@pytest.fixture(scope="module")
+def inputs(market) -> ReportInputs:
+    return inputs_of(market)
+
+
+@pytest.fixture(scope="module")
+def report(inputs) -> SkillReport:
+    return render(inputs)
+
+
+@pytest.fixture(scope="module")
+def page(report) -> str:
+    return report.html
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that is closed out of turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, _attrs: object) -> None:
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_needs_nothing_else(page: str) -> None:
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    assert "http" not in page.replace("http-equiv", "")
+    assert "<script" not in page
+    pictures = re.findall(r'src="([^"]*)"', page)
+    assert len(pictures) == 6
+    for picture in pictures:
+        assert picture.startswith("data:image/png;base64,")
+        assert base64.b64decode(picture.split(",")[1]).startswith(b"\x89PNG")
+    assert not re.search(r"\$\w|\bnan\b|None", re.sub(r'src="[^"]*"', "", page))
+
+
+def test_equal_inputs_give_equal_bytes(market, report) -> None:
+    again = render(inputs_of(market))
+    assert again.html == report.html
+    assert again.png == report.png
+    assert again.png.startswith(b"\x89PNG")
+    assert b"tEXt" not in again.png  # no date, no version
+
+
+def test_no_value_stands_without_interval_chance_and_naive(page: str) -> None:
+    cells = re.findall(r'<td><b class="\w+">(.*?)</td>', page)
+    assert len(cells) > 200
+    for cell in cells:
+        assert re.search(r'<small class="interval">.* to .*</small>', cell), cell
+        assert "chance" in cell or "0 is perfect" in cell, cell
+    for row in re.findall(r'<tr class="model">(.*?)</tr>', page):
+        for cell in re.findall(r'<td><b class="\w+">(.*?)</td>', row):
+            assert "naive" in cell or "of reachable" in cell, cell
+
+
+def test_simulated_market_says_so_loudly_and_shows_the_reachable(market, page: str) -> None:
+    assert page.index("SIMULATED MARKET") < page.index("<h1>")
+    assert "of the best reachable rank IC" in page
+    real = render(inputs_of(market, simulated=False, oracle=None)).html
+    assert "SIMULATED" not in real
+    assert "reachable" not in real.lower().split("</style>")[1]
+
+
+def test_verdicts_of_a_planted_and_of_a_null_market(page: str, null_market) -> None:
+    assert re.search(r'ensemble: <span class="tone">above chance</span>', page)
+    assert re.search(r'xgboost: <span class="tone">indistinguishable from chance</span>', page)
+    null = render(inputs_of(null_market, oracle=None, simulated=False)).html
+    assert len(re.findall(r'<span class="tone">indistinguishable from chance</span>', null)) == 4
+
+
+def test_every_line_covers_one_common_span(inputs) -> None:
+    starts = {name: each.equity["timestamp"][0] for name, each in inputs.backtests.items()}
+    first = inputs.rows.filter(pl.col("model") == "ensemble")["decision_at"].min()
+    assert set(starts.values()) == {inputs.hold.equity["timestamp"][0]} == {first}
+    assert inputs.hold.equity["known_at"][-1] <= inputs.rows["label_end"].max()
+    assert list(inputs.statistics) == [*inputs.backtests, HOLD]
+    bars = inputs.hold.equity
+    assert inputs.statistics[HOLD].trades == 1
+    assert bars["gross"][-1] == pytest.approx(1 + inputs.hold.trades["gross_return"][0])
+
+
+def test_own_decisions_may_be_given(market) -> None:
+    def idle(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.select("decision_at", action=pl.lit(0), size=pl.lit(0.0))
+
+    long = market.labels.select("decision_at", action=pl.lit(1), size=pl.lit(1.0))
+    mine = inputs_of(market, decide=idle, policy="Never trades", strategies={"signals": long})
+    assert list(mine.backtests) == ["ensemble", "lightgbm", "logistic", "xgboost", "signals"]
+    assert [each.trades.height for each in mine.backtests.values()] == [0, 0, 0, 0, 1]
+    assert mine.backtests["signals"].equity["net"].equals(mine.hold.equity["net"])
+    assert mine.policy.startswith("Never trades. Filled at the next open, a round trip costs 0.04%")
+
+
+def test_only_a_holdout_and_a_constant_model_still_make_a_page(market) -> None:
+    held = market.predictions.filter(pl.col("fold") == "holdout", pl.col("model") == "lightgbm")
+    constant = held.with_columns(model=pl.lit("<flat>"), p_short=0.3, p_neutral=0.4, p_long=0.3)
+    page = render(inputs_of(market, predictions=pl.concat([held, constant]), symbol="A&B")).html
+    assert "Skill report: A&amp;B" in page
+    assert "&lt;flat&gt;" in page
+    assert "<flat>" not in page
+    assert "Direction cannot be judged" in page

@@ -1,0 +1,61 @@
+"""Verdicts follow the interval, never the value alone."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from quant_pipeline.backtest.verdicts import models, number, tone, verdicts
+from quant_pipeline.validation.skill_table import SCHEMA
+
+
+def make_row(
+    metric: str, low: float | None, value: float, high: float | None, chance: float | None, **more: object
+) -> dict[str, object]:
+    row = {"model": "m", "kind": "model", "fold": "all", "metric": metric, "rows": 900, "blocks": 60.0}
+    return row | {"value": value, "low": low, "high": high, "chance": chance} | more
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        (make_row("ic", 0.01, 0.03, 0.05, 0.0), "above"),
+        (make_row("ic", -0.01, 0.03, 0.05, 0.0), "chance"),
+        (make_row("ic", -0.05, -0.03, -0.01, 0.0), "below"),
+        (make_row("log_loss", 1.00, 1.01, 1.02, 1.05), "above"),
+        (make_row("log_loss", 1.06, 1.07, 1.08, 1.05), "below"),
+        (make_row("log_loss", 1.04, 1.07, 1.08, 1.05), "chance"),
+        (make_row("ic", None, 0.9, None, 0.0), "chance"),
+        (make_row("ece", 0.01, 0.02, 0.03, None), "chance"),
+        (make_row("auc", 0.6, 0.6, 0.6, 0.5), "chance"),  # an interval of no width is a constant, not certainty
+    ],
+)
+def test_tone_needs_the_whole_interval_on_one_side(row: dict[str, object], wanted: str) -> None:
+    assert tone(row) == wanted
+
+
+def test_numbers_carry_the_digits_and_sign_of_their_metric() -> None:
+    assert number(-0.01234, "ic") == "\N{MINUS SIGN}0.012"
+    assert number(1.09861, "log_loss") == "1.0986"
+    assert number(0.5, "auc") == "0.500"
+    assert number(None, "ic") == "\N{EN DASH}"
+
+
+def test_sentences_hold_the_figures() -> None:
+    rows = [
+        make_row("ic", -0.021, 0.004, 0.031, 0.0, naive=0.011, naive_model="naive: momentum"),
+        make_row("log_loss_gain", -0.09, -0.05, -0.01, 0.0),
+        make_row("ic", 0.01, 0.06, 0.11, 0.0, fold="holdout"),
+        make_row("ic", 0.02, 0.04, 0.06, 0.0, model="ensemble", reachable=0.05, share_of_reachable=0.8),
+    ]
+    table = pl.DataFrame(rows, schema=SCHEMA)
+    assert models(table) == ["ensemble", "m"]
+    stack, mine = verdicts(table, 0.95)
+    assert (stack.tone, stack.headline) == ("above", "above chance")
+    assert "80% of the best reachable rank IC (+0.050)" in " ".join(stack.sentences)
+    text = " ".join(mine.sentences)
+    assert mine.headline == "indistinguishable from chance"
+    assert "rank IC +0.004, 95% interval \N{MINUS SIGN}0.021 to +0.031, which holds 0" in text
+    assert "worse than the class prior" in text
+    assert "momentum) has +0.011" in text
+    assert "On the holdout: rank IC +0.060 (+0.010 to +0.110), above chance." in text

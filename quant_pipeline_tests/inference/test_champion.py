@@ -1,0 +1,130 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quant_pipeline.config.experiment import ChampionSettings
+from quant_pipeline.errors import ModelError, StorageError
+from quant_pipeline.inference.champion import ChampionHistory, Decision, Score, decide, score
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+RULE = ChampionSettings(min_improvement=0.01, max_age_days=30)
+
+
+def loss(value: float, rows_hash: str = "same") -> Score:
+    return Score(value, 2 - value, 100, rows_hash)
+
+
+def days(count: float) -> datetime:
+    return START + timedelta(days=count)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "age", "promoted", "reason"),
+    [
+        (1.05, None, None, True, "no champion yet"),
+        (1.05, None, 3, True, "cannot be scored"),
+        (1.05, 1.07, 3, True, "better: log_loss 1.05000 against the champion's 1.07000 on 100 rows"),
+        (1.0625, 1.07, 3, False, "not better by more than 0.01"),
+        (1.08, 1.07, 3, False, "not better"),
+        (1.08, 1.07, 30, False, "not better"),
+        (1.08, 1.07, 30.01, True, "30 days old, more than 30"),
+    ],
+)
+def test_the_rule(challenger, champion, age, promoted, reason):
+    since = None if age is None else START
+    decision = decide(loss(challenger), champion and loss(champion), RULE, as_of=days(age or 0), champion_since=since)
+    assert decision.promote is promoted
+    assert reason in decision.reason
+
+
+def test_equal_is_not_better():
+    rule = ChampionSettings(min_improvement=0)
+    assert not decide(loss(1.0), loss(1.0), rule, as_of=days(1), champion_since=START).promote
+
+
+def test_the_metric_is_the_settings():
+    rule = ChampionSettings(metric="brier")
+    assert decide(loss(1.1), loss(1.0), rule, as_of=days(1), champion_since=START).promote  # brier is 2 - log_loss here
+
+
+def test_scores_of_other_rows_are_not_compared():
+    with pytest.raises(ModelError, match="rows that differ"):
+        decide(loss(1.0, "one"), loss(1.1, "other"), RULE, as_of=days(1), champion_since=START)
+
+
+def test_a_decision_before_the_champion_went_live_changes_nothing():
+    decision = decide(loss(0.5), loss(1.0), RULE, as_of=days(-1), champion_since=START)
+    assert not decision.promote
+    assert "before the champion went live" in decision.reason
+
+
+def test_score_is_of_the_labelled_rows():
+    at = pl.Series("decision_at", [days(i) for i in range(3)], dtype=pl.Datetime("us", "UTC"))
+    forecasts = pl.DataFrame(
+        {"decision_at": at, "p_short": [0.2, 0.1, 0.5], "p_neutral": [0.3, 0.1, 0.2], "p_long": [0.5, 0.8, 0.3]}
+    )
+    labels = pl.DataFrame({"decision_at": at[:2], "label": pl.Series([1, -1], dtype=pl.Int8)})
+    found = score(forecasts, labels)
+    assert found.log_loss == pytest.approx(-(np.log(0.5) + np.log(0.1)) / 2)
+    assert (found.rows, found.rows_hash) == (2, score(forecasts.reverse(), labels).rows_hash)
+    assert found.rows_hash != score(forecasts, labels.with_columns(label=-pl.col("label"))).rows_hash
+    with pytest.raises(ModelError, match="test rows"):
+        score(forecasts, labels.clear())
+
+
+YES, NO = Decision(True, "better"), Decision(False, "worse")
+
+
+def test_history_tells_what_was_live_when(tmp_path):
+    history = ChampionHistory(tmp_path)
+    assert history.live_at("GC=F", START) is None
+    history.record("GC=F", "a", YES, as_of=days(0), scores={"challenger": loss(1.0), "champion": None})
+    history.record("GC=F", "b", NO, as_of=days(7))
+    history.record("GC=F", "c", YES, as_of=days(14))
+    history.record("SPY", "s", YES, as_of=days(3))
+    live = {day: ChampionHistory(tmp_path).live_at("GC=F", days(day)) for day in (-0.1, 0, 6.9, 7, 13.9, 14, 99)}
+    assert live == {-0.1: None, 0: "a", 6.9: "a", 7: "a", 13.9: "a", 14: "c", 99: "c"}
+    assert [history.live_since("GC=F", days(day)) for day in (-1, 8, 15)] == [None, days(0), days(14)]
+    assert [event.reason for event in history.events("GC=F")] == ["better", "worse", "better"]
+    assert history.events("GC=F")[0].scores["challenger"]["log_loss"] == 1.0
+
+
+def test_a_retried_run_records_nothing_new(tmp_path):
+    history = ChampionHistory(tmp_path)
+    first = history.record("SPY", "a", YES, as_of=days(0))
+    before = (tmp_path / "SPY.jsonl").read_bytes()
+    assert history.record("SPY", "a", NO, as_of=days(0)) == first
+    assert (tmp_path / "SPY.jsonl").read_bytes() == before
+
+
+def test_the_past_is_not_rewritten(tmp_path):
+    history = ChampionHistory(tmp_path)
+    history.record("SPY", "a", YES, as_of=days(7))
+    with pytest.raises(ModelError, match="promotion as of"):
+        history.record("SPY", "b", YES, as_of=days(3))
+    late = history.record("SPY", "b", NO, as_of=days(3))
+    assert late.live is None
+    assert history.live_at("SPY", days(4)) is None
+    assert history.live_at("SPY", days(8)) == "a"
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=10), at=st.integers(-1, 250))
+def test_live_at_against_the_slow_walk(tmp_path_factory, steps, at):
+    history, day, live = ChampionHistory(tmp_path_factory.mktemp("h")), 0, None
+    for number, (gap, promote) in enumerate(steps):
+        day += gap
+        history.record("X", f"b{number}", Decision(promote, ""), as_of=days(day))
+        if promote and day <= at:
+            live = f"b{number}"
+    assert history.live_at("X", days(at)) == live
+
+
+def test_a_damaged_history_is_refused_by_name(tmp_path):
+    (tmp_path / "SPY.jsonl").write_text('{"symbol": "SPY"')
+    with pytest.raises(StorageError, match=r"SPY\.jsonl"):
+        ChampionHistory(tmp_path).events("SPY")

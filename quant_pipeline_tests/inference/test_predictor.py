@@ -1,0 +1,201 @@
+"""One path from bars to signal: what it reads, what changes it and what must not, and every reason to say nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quant_pipeline.bars.build import build_bars
+from quant_pipeline.config.universe import load_universe
+from quant_pipeline.errors import ConfigError, DataError
+from quant_pipeline.features.build import build_features
+from quant_pipeline.inference.predictor import Predictor, Task, predict_signal
+from quant_pipeline.inference.window import history_window, inputs_hash
+from quant_pipeline.risk.portfolio import PortfolioState
+
+AT = datetime(2024, 2, 28, 14, tzinfo=UTC)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+
+
+@pytest.fixture(scope="module")
+def task(small_experiment):
+    return Task("BTC-USD", load_universe().symbols["BTC-USD"], small_experiment, "simulated", True)
+
+
+@pytest.fixture(scope="module")
+def raw(minutes_of):
+    return {"1m": minutes_of["BTC-USD"]}
+
+
+def until(raw, moment):
+    return {"1m": raw["1m"].filter(pl.col("timestamp") < moment)}
+
+
+def test_a_signal_has_every_fact(bundle, raw, task):
+    signal = predict_signal(bundle, raw, task, as_of=AT + 5 * MINUTE)
+    assert (signal.as_of, signal.decision_at, signal.entry_from, signal.status) == (AT, AT, AT, "ok")
+    assert AT - 5 * MINUTE <= signal.last_bar_at <= AT
+    assert (signal.symbol, signal.bundle_id, signal.experiment, signal.profile, signal.simulated) == (
+        "BTC-USD", "abc123", "small", "simulated", True,
+    )  # fmt: skip
+    assert signal.p_short + signal.p_neutral + signal.p_long == pytest.approx(1)
+    assert len(signal.data_hash) == 32
+    assert signal.fallback is None
+    assert "net" in signal.reason
+
+
+def test_the_bundle_is_asked_for_its_columns_at_the_decision(bundle, raw, task):
+    predict_signal(bundle, raw, task, as_of=AT)
+    (view,) = bundle.asked
+    assert view.columns == bundle.columns
+    assert view.decision_at.to_list() == [AT]
+
+
+@settings(max_examples=12, deadline=None)
+@given(hours=st.integers(0, 200))
+def test_live_features_are_the_rows_of_a_full_recompute(make_bundle, raw, task, hours):
+    experiment, as_of = task.experiment, AT - hours * HOUR
+    bundle = make_bundle(columns=("log_return_1_1h", "atr_1h", "bb_width_15m", "parkinson_1m"))
+    predict_signal(bundle, raw, task, as_of=as_of)
+    rungs, _ = build_bars(raw, "24/7", experiment.ladder, as_of=AT)
+    whole, _ = build_features(rungs, experiment.features, experiment.primary, "24/7")
+    wanted = whole.filter(pl.col("decision_at") == as_of).select(bundle.columns).to_numpy().astype(np.float32)
+    assert np.array_equal(bundle.asked[0].values, wanted)
+
+
+@settings(max_examples=15, deadline=None)
+@given(late=st.integers(0, 59), extra=st.integers(0, 600))
+def test_only_bars_of_the_window_count(make_bundle, raw, task, late, extra):
+    bundle, rng = make_bundle(), np.random.default_rng(extra)
+    wanted = predict_signal(bundle, until(raw, AT), task, as_of=AT)
+    start = AT.replace(hour=0) - history_window(task.experiment, "24/7")
+    noise = pl.when((pl.col("timestamp") >= AT) | (pl.col("timestamp") < start)).then(float(rng.uniform(0.5, 2))).otherwise(1.0)
+    other = raw["1m"].with_columns(pl.col("open", "high", "low", "close") * noise)
+    shuffled = {"1m": until({"1m": other}, AT + extra * MINUTE)["1m"]}
+    again = predict_signal(bundle, shuffled, task, as_of=AT + late * MINUTE)
+    assert again.canonical() == wanted.canonical()
+
+
+def test_one_changed_bar_inside_the_window_shows_in_the_hash(bundle, raw, task):
+    inside = pl.when(pl.col("timestamp") == AT - 700 * MINUTE).then(pl.col("volume") + 1).otherwise(pl.col("volume"))
+    changed = {"1m": raw["1m"].with_columns(volume=inside)}
+    first, second = (predict_signal(bundle, bars, task, as_of=AT) for bars in (raw, changed))
+    assert first.data_hash != second.data_hash
+
+
+def test_stale_bars_say_nothing_and_say_so(bundle, raw, task):
+    signal = predict_signal(bundle, until(raw, AT - 3 * HOUR), task, as_of=AT)
+    assert (signal.status, signal.action, signal.position_size, signal.p_long) == ("stale", 0, 0.0, None)
+    assert signal.reason == "the newest bar closed 2024-02-28 11:00 UTC, 3 h of session time ago; at most 2 h is allowed"
+    assert signal.decision_at == AT - 3 * HOUR
+    assert not bundle.asked
+
+
+def test_a_bar_whose_last_minutes_never_came_is_as_old_as_the_newest_minute(bundle, raw, task):
+    signal = predict_signal(bundle, until(raw, AT - 2 * HOUR - 30 * MINUTE), task, as_of=AT)
+    assert (signal.status, signal.decision_at, signal.last_bar_at) == ("stale", AT - 2 * HOUR, AT - 2 * HOUR - 30 * MINUTE)
+
+
+def test_a_bar_that_is_late_within_the_limit_is_used_and_dated(bundle, raw, task):
+    signal = predict_signal(bundle, until(raw, AT - 2 * HOUR), task, as_of=AT)
+    assert (signal.status, signal.as_of, signal.decision_at) == ("ok", AT, AT - 2 * HOUR)
+
+
+def test_staleness_counts_session_time_only(bundle, raw, small_experiment):
+    gold = load_universe().symbols["GC=F"]
+    task = Task("GC=F", gold, small_experiment, "files", False)
+    friday_evening = datetime(2024, 2, 23, 22, tzinfo=UTC)
+    saturday = predict_signal(bundle, until(raw, friday_evening), task, as_of=datetime(2024, 2, 24, 12, tzinfo=UTC))
+    assert (saturday.status, saturday.as_of, saturday.entry_from) == ("ok", friday_evening, datetime(2024, 2, 25, 23, tzinfo=UTC))
+    assert predict_signal(bundle, raw, task, as_of=datetime(2024, 2, 24, 12, tzinfo=UTC)).canonical() == saturday.canonical()
+    monday = predict_signal(bundle, until(raw, friday_evening), task, as_of=datetime(2024, 2, 26, 2, 5, tzinfo=UTC))
+    assert monday.status == "stale"
+
+
+@pytest.mark.parametrize("empty", [{}, {"1m": pl.DataFrame()}])
+def test_no_bars(bundle, raw, task, empty):
+    bars = {name: raw["1m"].clear() for name in empty}
+    signal = predict_signal(bundle, bars, task, as_of=AT)
+    assert (signal.status, signal.data_hash, signal.decision_at) == ("no_data", None, None)
+    early = predict_signal(
+        bundle, until(raw, raw["1m"]["timestamp"][0] + 30 * MINUTE), task, as_of=raw["1m"]["timestamp"][0] + HOUR
+    )
+    assert early.action == 0
+
+
+def test_unusable_bars(bundle, raw, task):
+    broken = {"1m": raw["1m"].with_columns(close=pl.lit(float("nan")))}
+    signal = predict_signal(bundle, broken, task, as_of=AT)
+    assert signal.status == "no_data"
+    assert "usable" in signal.reason
+
+
+def test_no_bundle(raw, task):
+    signal = predict_signal(None, raw, task, as_of=AT)
+    assert (signal.status, signal.bundle_id, signal.reason) == ("no_model", None, "no bundle is live: quant train BTC-USD")
+    assert signal.data_hash
+
+
+def test_a_missing_feature_is_named_and_never_made_up(bundle, raw, task):
+    bundle.columns = (*bundle.columns, "order_flow_1h")
+    signal = predict_signal(bundle, raw, task, as_of=AT)
+    assert (signal.status, signal.action) == ("failed", 0)
+    assert "order_flow_1h" in signal.reason
+    assert not bundle.asked
+
+
+def test_features_of_other_settings_are_refused(bundle, raw, task):
+    bundle.manifest["inputs_hash"] = inputs_hash(task.experiment)
+    assert predict_signal(bundle, raw, task, as_of=AT).status == "ok"
+    bundle.manifest["inputs_hash"] = "0" * 16
+    signal = predict_signal(bundle, raw, task, as_of=AT)
+    assert (signal.status, signal.reason) == ("failed", "the bundle was trained with other feature settings: quant train BTC-USD")
+
+
+def test_the_fallback_answers_and_says_so(bundle, raw, task):
+    bundle.fails = "logistic"
+    signal = predict_signal(bundle, raw, task, as_of=AT)
+    assert (signal.status, signal.fallback) == ("ok", "logistic")
+    assert "fallback logistic: lightgbm: out of memory" in signal.reason
+
+
+@pytest.mark.parametrize("fails", ["class_priors", "error"])
+def test_without_any_model_nothing_is_done(bundle, raw, task, fails):
+    bundle.fails = fails
+    signal = predict_signal(bundle, raw, task, as_of=AT)
+    assert (signal.status, signal.action) == ("failed", 0)
+
+
+def test_an_unforeseen_error_is_not_hidden(bundle, raw, task, monkeypatch):
+    monkeypatch.setattr(type(bundle), "predict", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        predict_signal(bundle, raw, task, as_of=AT)
+
+
+def test_a_naive_moment_is_refused(bundle, raw, task):
+    with pytest.raises(DataError, match="time zone"):
+        predict_signal(bundle, raw, task, as_of=AT.replace(tzinfo=None))
+
+
+def test_breakers_reach_the_signal(bundle, raw, task):
+    acting = next(at for at in (AT - hours * HOUR for hours in range(200)) if predict_signal(bundle, raw, task, as_of=at).action)
+    signal = predict_signal(bundle, raw, task, as_of=acting, state=PortfolioState(equity=0.9))
+    assert (signal.action, signal.breakers) == (0, ("daily_loss",))
+
+
+def test_the_predictor_reads_exactly_the_window(bundle, raw, task, desk):
+    predictor = Predictor(desk, profile="simulated", simulated=True)
+    assert (
+        predictor.signal("BTC-USD", bundle, AT + 7 * MINUTE).canonical()
+        == predict_signal(bundle, raw, task, as_of=AT).canonical()
+    )
+    read = predictor.raw(predictor.task("BTC-USD"), AT)["1m"]["timestamp"]
+    assert read.max() < AT
+    assert read.min() == AT.replace(hour=0) - history_window(desk.experiment, "24/7")
+    with pytest.raises(ConfigError, match="DOGE"):
+        predictor.signal("DOGE", bundle, AT)

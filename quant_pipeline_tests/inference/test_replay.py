@@ -1,0 +1,137 @@
+"""Replay: emitted signals come back byte for byte, and what does not has its cause named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from quant_pipeline.errors import BundleError
+from quant_pipeline.inference.account import Desk
+from quant_pipeline.inference.predictor import Predictor
+from quant_pipeline.inference.replay import decisions_without_signal, differing_fields, replay
+from quant_pipeline.inference.signals import SignalStore
+from quant_pipeline.sources.store import RawStore
+
+AT = datetime(2024, 2, 27, 14, tzinfo=UTC)
+HOUR, HOURS = timedelta(hours=1), 16
+
+
+@pytest.fixture(scope="module")
+def emitted_once(tmp_path_factory, small_experiment, raw_folder, two_symbols, make_bundle):
+    desk = Desk(RawStore(raw_folder), SignalStore(tmp_path_factory.mktemp("signals")), two_symbols, small_experiment)
+    predictor = Predictor(desk, profile="simulated", simulated=True)
+    for hour in range(HOURS):
+        for symbol in ("BTC-USD", "ETH-USD"):
+            desk.signals.write(predictor.signal(symbol, make_bundle(), AT + hour * HOUR + timedelta(minutes=5)))
+    return desk.signals.root
+
+
+@pytest.fixture
+def emitted(desk, emitted_once):
+    shutil.copytree(emitted_once, desk.signals.root)
+    return desk
+
+
+def again(desk, bundle, **changes: object):
+    load = changes.pop("load", {bundle.id: bundle}.__getitem__)
+    return replay(desk, "BTC-USD", load, **{"profile": "simulated", "simulated": True, **changes})
+
+
+def test_every_signal_comes_back_byte_for_byte(emitted, bundle):
+    table = again(emitted, bundle)
+    assert table["as_of"].to_list() == [AT + hour * HOUR for hour in range(HOURS)]
+    assert table["equal"].all()
+    assert set(table["status"]) == {"ok"}
+    assert set(table["cause"]) == {""}
+    assert emitted.signals.table("BTC-USD")["action"].n_unique() > 1  # or the account would have nothing to replay
+
+
+def test_a_span(emitted, bundle):
+    table = again(emitted, bundle, start=AT + HOUR, end=AT + 3 * HOUR)
+    assert table.height == 3
+    assert table["equal"].all()
+    assert again(emitted, bundle, start=AT + 99 * HOUR).height == 0
+
+
+def test_late_bars_are_the_cause(desk, bundle, tmp_path, minutes_of):
+    late = AT - timedelta(minutes=30)
+    bars = minutes_of["BTC-USD"]
+    store = RawStore(tmp_path / "late")
+    store.append("BTC-USD", "1m", bars.filter(pl.col("timestamp") < late), AT)
+    then = Desk(store, desk.signals, desk.universe, desk.experiment)
+    then.signals.write(Predictor(then, profile="simulated", simulated=True).signal("BTC-USD", bundle, AT))
+    store.append("BTC-USD", "1m", bars, AT + HOUR)
+    table = again(then, bundle)
+    assert table["equal"].to_list() == [False]
+    assert "data_hash" in table["differing"][0]
+    assert "arrived late" in table["cause"][0]
+    assert "newest then 2024-02-27 13:30, now 2024-02-27 14:00" in table["cause"][0]
+
+
+def test_a_revision_by_the_provider_changes_nothing(emitted, bundle, minutes_of):
+    revised = minutes_of["BTC-USD"].with_columns(pl.col("close") * 1.0001)
+    emitted.store.append("BTC-USD", "1m", revised, AT + 99 * HOUR)
+    assert again(emitted, bundle)["equal"].all()
+
+
+def test_an_edited_signal_is_found(emitted, bundle):
+    path = sorted(emitted.signals.root.glob("BTC-USD/2024/02/*.json"))[7]
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "p_up": content["p_up"] / 2}, sort_keys=True))
+    table = again(emitted, bundle)
+    assert table["equal"].to_list() == [index != 7 for index in range(HOURS)]
+    assert table["differing"][7].to_list() == ["p_up"]
+    assert "settings" in table["cause"][7]
+
+
+def test_changed_settings_are_a_cause(emitted, bundle):
+    signal = emitted.experiment.signal.model_copy(update={"min_confidence": 0.99})
+    other = emitted._replace(experiment=emitted.experiment.model_copy(update={"signal": signal}))
+    assert "settings" in "".join(again(other, bundle)["cause"])
+    renamed = emitted._replace(experiment=emitted.experiment.model_copy(update={"name": "other"}))
+    assert "emitted with experiment 'small'" in again(renamed, bundle)["cause"][0]
+
+
+def test_a_lost_bundle_is_a_cause(emitted, bundle):
+    def damaged(_: str):
+        raise BundleError("model.txt", found="a changed byte", wanted="the sealed one", mend="restore it")
+
+    table = again(emitted, bundle, load=damaged)
+    assert not table["equal"].any()
+    assert "cannot be opened" in table["cause"][0]
+    assert "model.txt" in table["cause"][0]
+
+
+def test_a_lost_history_of_another_symbol_is_told_apart(emitted, bundle, tmp_path):
+    """Signals of the other symbol are what the account, and so a breaker, came from."""
+    alone = SignalStore(tmp_path / "alone")
+    signals = emitted.signals.read("BTC-USD")
+    for signal in signals:
+        alone.write(signal.model_copy(update={"breakers": ("correlation",)}) if signal.action else signal)
+    causes = set(again(emitted._replace(signals=alone), bundle)["cause"])
+    assert {cause.split(":")[0] for cause in causes} == {"", "the account before the decision is not that of then"}
+
+
+def test_silent_signals_replay_too(desk, bundle):
+    predictor = Predictor(desk, profile="simulated", simulated=True)
+    bare, late = predictor.signal("BTC-USD", None, AT), predictor.signal("BTC-USD", bundle, datetime(2024, 3, 4, tzinfo=UTC))
+    assert (bare.status, late.status) == ("no_model", "stale")
+    desk.signals.write(bare)
+    desk.signals.write(late)
+    assert again(desk, bundle)["equal"].to_list() == [True, True]
+
+
+def test_decisions_without_a_signal_are_listed(emitted):
+    missing = decisions_without_signal(emitted, "BTC-USD", AT - 2 * HOUR, AT + HOURS * HOUR)
+    assert missing == [AT - 2 * HOUR, AT - HOUR, AT + HOURS * HOUR]
+
+
+def test_differing_fields_are_sorted_names(emitted):
+    one, other = emitted.signals.read("BTC-USD")[:2]
+    assert differing_fields(one, one) == []
+    assert differing_fields(one, other) == sorted(differing_fields(one, other))
+    assert "as_of" in differing_fields(one, other)

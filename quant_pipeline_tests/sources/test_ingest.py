@@ -1,0 +1,278 @@
+"""Ingest from a scripted source: incremental, resumable, partial failures kept and asked for again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quant_pipeline.bars.schema import BARS_SCHEMA
+from quant_pipeline.config.timeframes import duration
+from quant_pipeline.config.universe import Instrument
+from quant_pipeline.errors import DataError, SourceError
+from quant_pipeline.sources.base import Fetched
+from quant_pipeline.sources.ingest import OVERLAP, ingest
+from quant_pipeline.sources.store import RawStore
+
+DAY = timedelta(days=1)
+BEGIN = datetime(2025, 1, 10, tzinfo=UTC)
+END = datetime(2025, 4, 20, 7, 30, tzinfo=UTC)
+ALWAYS = Instrument(calendar="24/7")
+
+
+@dataclass
+class Source:
+    """Hourly-spaced bars from BEGIN on; `fail` and `complain` look at a window and break it."""
+
+    name: str = "scripted"
+    intervals: tuple[str, ...] = ("1m",)
+    simulated: bool = False
+    end: datetime = END
+    begin: datetime = BEGIN
+    change: datetime | None = None
+    asked: list[tuple[str, datetime, datetime]] = field(default_factory=list)
+    fail: object = None
+    complain: object = None
+    step: timedelta = timedelta(hours=1)
+
+    def bars(self, interval="1m", start=None, end=None):
+        start, end = start or self.begin, end or self.end
+        moments = []
+        at = self.begin
+        while at + duration(interval) <= min(end, self.end):
+            if at >= start:
+                moments.append(at)
+            at += self.step
+        price = [1.0 + at.timestamp() % 9973 + (at == self.change) for at in moments]
+        return pl.DataFrame([moments, price, price, price, price, [1.0] * len(price)], schema=BARS_SCHEMA)
+
+    def fetch(self, symbol, interval, start, end):
+        self.asked.append((interval, start, end))
+        if self.fail and self.fail(start, end):
+            raise SourceError(f"{symbol} {interval}", found="a dead line", wanted="an answer", mend="run again")
+        problems = ("half of it",) if self.complain and self.complain(start, end) else ()
+        return Fetched(self.bars(interval, start, end), problems)
+
+    def horizon(self, symbol, now):  # noqa: ARG002 - the protocol's arguments
+        return min(now, self.end)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RawStore(tmp_path)
+
+
+def run(source, store, *, start=BEGIN, now=END, instrument=ALWAYS):
+    return ingest(source, store, "GC=F", instrument, start=start, now=now)
+
+
+def test_everything_arrives_once(store):
+    source = Source()
+    ledger = run(source, store)
+    assert store.read("GC=F", "1m").equals(source.bars())
+    assert ledger.rows_out == ledger.rows_in == source.bars().height
+    assert ledger.notes["partial"] is False
+    assert ledger.notes["intervals"]["1m"] == {
+        "first": BEGIN.isoformat(), "last": "2025-04-20T07:00:00+00:00", "new": source.bars().height,
+    }  # fmt: skip
+
+
+def test_the_newest_window_comes_first_and_none_is_longer_than_a_month_or_so(store):
+    source = Source()
+    run(source, store)
+    assert source.asked[0][2] == END
+    assert [start for _, start, _ in source.asked] == sorted((start for _, start, _ in source.asked), reverse=True)
+    assert max(end - start for _, start, end in source.asked) <= timedelta(days=38)
+
+
+def test_again_without_news_asks_nothing(store):
+    source = Source(end=datetime(2025, 4, 20, 7, 1, tzinfo=UTC))
+    run(source, store, now=source.end)
+    source.asked.clear()
+    ledger = run(source, store, now=source.end)
+    assert source.asked == []
+    assert (ledger.rows_in, ledger.notes["partial"]) == (0, False)
+
+
+def test_forward_with_a_days_overlap(store):
+    source = Source(end=END - 3 * DAY)
+    run(source, store, now=source.end)
+    last = store.last("GC=F", "1m")
+    source.asked.clear()
+    source.end = END
+    ledger = run(source, store)
+    assert source.asked == [("1m", last - OVERLAP, END)]
+    assert (ledger.rows_out, ledger.dropped) == (72, {"identical": 25})
+    assert store.read("GC=F", "1m").equals(source.bars())
+
+
+def test_after_a_long_pause_month_by_month(store):
+    source = Source(end=datetime(2025, 1, 25, tzinfo=UTC))
+    run(source, store, now=source.end)
+    source.asked.clear()
+    source.end = END
+    run(source, store)
+    assert [start.month for _, start, _ in source.asked] == [1, 2, 3, 4]
+    assert store.read("GC=F", "1m").equals(source.bars())
+
+
+def test_revisions_in_the_overlap_are_reported(store):
+    source = Source(end=END - DAY)
+    run(source, store, now=source.end)
+    source.end, source.change = END, store.last("GC=F", "1m") - timedelta(hours=2)
+    ledger = run(source, store)
+    assert ledger.dropped["revised"] == 1
+    assert ledger.notes["new_revisions"] == 1
+    assert store.revisions("GC=F")["timestamp"].to_list() == [source.change]
+
+
+def test_a_closed_market_is_not_asked(store):
+    friday = datetime(2025, 4, 11, 20, 0, tzinfo=UTC)
+    source = Source(end=friday, step=timedelta(minutes=1), begin=datetime(2025, 4, 11, 13, 30, tzinfo=UTC))
+    stock = Instrument(calendar="NYSE")
+    run(source, store, start=source.begin, now=friday, instrument=stock)
+    source.asked.clear()
+    source.end = friday + timedelta(minutes=30)
+    run(source, store, start=source.begin, now=friday + 2 * DAY, instrument=stock)
+    assert source.asked == []
+    source.end = friday + 3 * DAY
+    run(source, store, start=source.begin, now=source.end, instrument=stock)
+    assert len(source.asked) == 1
+
+
+def test_an_earlier_start_fetches_only_what_is_older(store):
+    source = Source()
+    middle = datetime(2025, 3, 15, tzinfo=UTC)
+    run(source, store, start=middle)
+    assert store.first("GC=F", "1m") == middle
+    source.asked.clear()
+    run(source, store)
+    assert max(end for _, start, end in source.asked if start < middle) == middle
+    assert store.read("GC=F", "1m").equals(source.bars())
+    source.asked.clear()
+    run(source, store, start=middle)
+    assert all(start >= END - 2 * DAY for _, start, _ in source.asked), "a later start fetches nothing older again"
+
+
+def test_longer_bars_across_a_months_end(store):
+    source = Source(intervals=("1m", "1h"), begin=datetime(2025, 1, 10, 0, 30, tzinfo=UTC))
+    run(source, store)
+    assert store.read("GC=F", "1h").equals(source.bars("1h"))
+    assert datetime(2025, 1, 31, 23, 30, tzinfo=UTC) in store.read("GC=F", "1h")["timestamp"]
+
+
+def test_nothing_at_all_raises_what_the_source_said(store):
+    with pytest.raises(SourceError, match="a dead line"):
+        run(Source(fail=lambda *_: True), store)
+    assert store.intervals("GC=F") == ()
+
+
+def test_a_failure_keeps_what_arrived_and_the_next_run_completes(store):
+    source = Source(fail=lambda start, _: start < datetime(2025, 3, 1, tzinfo=UTC))
+    ledger = run(source, store)
+    assert ledger.notes["partial"] is True
+    assert "a dead line" in ledger.notes["problems"][0]
+    assert store.read("GC=F", "1m").equals(source.bars(start=datetime(2025, 3, 1, tzinfo=UTC)))
+    source.fail = None
+    assert run(source, store).notes["partial"] is False
+    assert store.read("GC=F", "1m").equals(source.bars())
+
+
+def test_one_interval_may_fail_alone(store):
+    source = Source(intervals=("1m", "1h"))
+    source.fail = lambda *_: source.asked[-1][0] == "1m"
+    ledger = run(source, store)
+    assert store.intervals("GC=F") == ("1h",)
+    assert ledger.notes["partial"] is True
+    assert ledger.notes["problems"][0].startswith("1m: ")
+
+
+def test_a_failing_source_later_is_partial_not_fatal(store):
+    source = Source(end=END - DAY)
+    run(source, store, now=source.end)
+    source.end, source.fail = END, lambda *_: True
+    ledger = run(source, store)
+    assert ledger.notes["partial"] is True
+    source.fail = None
+    run(source, store)
+    assert store.read("GC=F", "1m").equals(source.bars())
+
+
+def test_a_window_with_problems_is_asked_for_again(store):
+    march = datetime(2025, 3, 1, tzinfo=UTC)
+    source = Source(complain=lambda start, _: start == march, end=END)
+    hidden = Source()
+    source.bars = lambda interval, start, end: hidden.bars(interval, start, end)[
+        :: 2 if start == march and source.complain else 1
+    ]
+    assert run(source, store).notes["problems"] == ["1m: half of it"]
+    assert store.read("GC=F", "1m").height < hidden.bars().height
+    source.complain = None
+    assert run(source, store).notes["partial"] is False
+    assert store.read("GC=F", "1m").equals(hidden.bars())
+    source.asked.clear()
+    run(source, store)
+    assert all(start != march for _, start, _ in source.asked)
+
+
+class Killed(BaseException):
+    """As `kill -9` would: nothing of ours catches it."""
+
+
+def test_a_kill_loses_at_most_the_window_in_flight(store):
+    source = Source()
+    source.fail = lambda *_: len(source.asked) == 3 and _kill()
+    with pytest.raises(Killed):
+        run(source, store)
+    windows = len(source.asked)
+    kept = store.read("GC=F", "1m").height
+    assert kept > 0
+    source.fail = None
+    run(source, store)
+    assert store.read("GC=F", "1m").equals(source.bars())
+    again = [window for window in source.asked[windows:] if window in source.asked[: windows - 1]]
+    assert len(again) <= 1, "only the newest window overlaps"
+
+
+def _kill():
+    raise Killed
+
+
+def test_bad_rows_stop_the_ingest_and_keep_the_store(store):
+    source = Source(end=END - DAY)
+    run(source, store, now=source.end)
+    before = store.fingerprint("GC=F")
+    source.end = END
+    source.bars = lambda *_: pl.DataFrame({"timestamp": ["yesterday"]})
+    with pytest.raises(DataError):
+        run(source, store)
+    assert store.fingerprint("GC=F") == before
+
+
+def test_a_source_older_than_the_start_says_so(store):
+    with pytest.raises(SourceError, match="newest bar"):
+        run(Source(), store, start=END + DAY, now=END + 30 * DAY)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 100), st.integers(0, 6)), min_size=1, max_size=6))
+def test_whatever_the_order_of_runs_the_store_holds_what_was_asked(tmp_path_factory, runs):
+    """Runs with any start, growing `now`, and a line that dies after some windows; a last good run completes all."""
+    store, source, now = RawStore(tmp_path_factory.mktemp("raw")), Source(), BEGIN + DAY
+    starts = []
+    for begin, passed, patience in runs:
+        now = min(now + passed * DAY, END)
+        source.end, source.asked = now, []
+        source.fail = lambda *_, patience=patience: len(source.asked) > patience
+        starts.append(min(BEGIN + begin * DAY, now - DAY))
+        try:
+            run(source, store, start=starts[-1], now=now)
+        except SourceError:
+            assert store.intervals("GC=F") == ()
+    source.fail, source.end = None, END
+    run(source, store, start=min(starts))
+    assert store.read("GC=F", "1m").equals(source.bars(start=min(starts)))
