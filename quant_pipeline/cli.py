@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from quant_pipeline.orchestration.runner import Runner
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
-    help="From price bars to trading signals.\n\nStart with [bold]quant run GC=F[/bold]: simulated gold, from raw bars to a signal. "
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="From price bars to trading signals.\n\nStart with [bold]quant run GC=F[/bold]: simulated gold, raw bars to a signal. "
     "Then [bold]quant ui[/bold] shows every step in the browser.",
 )
 console = Console()
@@ -34,7 +36,9 @@ P = ParamSpec("P")
 SymbolArgument = Annotated[str, typer.Argument(help="A symbol of the universe; `quant symbols` lists them.")]
 ProfileOption = Annotated[str | None, typer.Option("--profile", help="simulated, files or yahoo (QUANT_PROFILE).")]
 ExperimentOption = Annotated[str | None, typer.Option("--experiment", help="Name or path of an experiment (QUANT_EXPERIMENT).")]
-BarsOption = Annotated[Path | None, typer.Option("--bars", help="Folder of your own bar files, for --profile files (QUANT_BARS).", resolve_path=True)]
+BarsOption = Annotated[
+    Path | None, typer.Option("--bars", help="Folder of your own bar files, for --profile files (QUANT_BARS).", resolve_path=True)
+]
 AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Pin the clock, as 2026-11-16T10:00:00+00:00 (QUANT_AS_OF).")]
 
 
@@ -69,7 +73,9 @@ def _home() -> Path:
     places = [Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]]
     found = next((place for place in places if (place / "dagster.yaml").exists()), None)
     if found is None:
-        raise ConfigError("DAGSTER_HOME", found="no dagster.yaml here or above", wanted="the checkout", mend="cd into it or set DAGSTER_HOME")
+        raise ConfigError(
+            "DAGSTER_HOME", found="no dagster.yaml here or above", wanted="the checkout", mend="cd into it or set DAGSTER_HOME"
+        )
     return found
 
 
@@ -100,8 +106,12 @@ def work(symbol: str, until: str, *, force: bool) -> None:
 @app.command()
 @guarded
 def run(
-    symbol: SymbolArgument = "GC=F", profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None,
-    as_of: AsOfOption = None, force: Annotated[bool, typer.Option("--force", help="Make everything again, fresh or not.")] = False,
+    symbol: SymbolArgument = "GC=F",
+    profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
+    bars: BarsOption = None,
+    as_of: AsOfOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again, fresh or not.")] = False,
 ) -> None:
     """The main job: raw bars to a trained, calibrated bundle and a signal. Reuses what is fresh; may be stopped at any time."""
     choose(profile, experiment, bars, as_of)
@@ -113,7 +123,11 @@ def run(
 @app.command()
 @guarded
 def train(
-    symbol: SymbolArgument, profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None, as_of: AsOfOption = None,
+    symbol: SymbolArgument,
+    profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
+    bars: BarsOption = None,
+    as_of: AsOfOption = None,
     force: Annotated[bool, typer.Option("--force", help="Make everything again, fresh or not.")] = False,
 ) -> None:
     """Train, report and deploy, without emitting a signal."""
@@ -124,7 +138,13 @@ def train(
 
 @app.command()
 @guarded
-def predict(symbol: SymbolArgument, profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None, as_of: AsOfOption = None) -> None:
+def predict(
+    symbol: SymbolArgument,
+    profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
+    bars: BarsOption = None,
+    as_of: AsOfOption = None,
+) -> None:
     """Fetch the newest bars and emit the signal of the latest closed bar, from the live bundle."""
     choose(profile, experiment, bars, as_of)
     runner, house = _runner()
@@ -139,7 +159,8 @@ def replay(
     symbol: SymbolArgument,
     start: Annotated[str | None, typer.Option(help="First decision time, ISO with zone; default: the first signal.")] = None,
     end: Annotated[str | None, typer.Option(help="Last decision time; default: the last signal.")] = None,
-    profile: ProfileOption = None, experiment: ExperimentOption = None,
+    profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
 ) -> None:
     """Recompute past signals with the bundles that made them, and compare byte for byte. Exit 1 on any difference."""
     from quant_pipeline.orchestration.replaying import replay_symbol
@@ -150,7 +171,9 @@ def replay(
     moments = [datetime.fromisoformat(text) if text else None for text in (start, end)]
     compared = replay_symbol(house, symbol, moments[0], moments[1])
     different = compared.filter(~compared["equal"])
-    console.print(f"{compared.height} signals replayed, {compared.height - different.height} identical, {different.height} different")
+    console.print(
+        f"{compared.height} signals replayed, {compared.height - different.height} identical, {different.height} different"
+    )
     if different.height:
         console.print(_table(different.head(20).to_dicts(), "differences"))
         raise typer.Exit(1)
@@ -167,8 +190,13 @@ def report(symbol: SymbolArgument = "GC=F", profile: ProfileOption = None) -> No
 @app.command()
 @guarded
 def materialize(
-    target: Annotated[str, typer.Argument(help="ASSET/SYMBOL or ASSET/SYMBOL/FOLD, as meta_learner/GC=F or models/lightgbm/GC=F/fold_00.")],
-    profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None, as_of: AsOfOption = None,
+    target: Annotated[
+        str, typer.Argument(help="ASSET/SYMBOL or ASSET/SYMBOL/FOLD, as meta_learner/GC=F or models/lightgbm/GC=F/fold_00.")
+    ],
+    profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
+    bars: BarsOption = None,
+    as_of: AsOfOption = None,
 ) -> None:
     """Make one asset of one partition, as the UI's Materialize button does. A missing input names the command that makes it."""
     from quant_pipeline.orchestration.targets import parse_target
@@ -182,13 +210,16 @@ def materialize(
 
 @app.command()
 @guarded
-def sql(query: Annotated[str, typer.Argument(help="DuckDB SQL over the lake; `show tables` lists what is there.")], profile: ProfileOption = None) -> None:
+def sql(
+    query: Annotated[str, typer.Argument(help="DuckDB SQL over the lake; `show tables` lists what is there.")],
+    profile: ProfileOption = None,
+) -> None:
     """Query the lake: every table is a view with a `symbol` (and `fold`) column."""
     from quant_pipeline.orchestration.query import lake_connection
 
     choose(profile)
     house, _, _ = open_house()
-    with lake_connection(house.workplace) as connection:
+    with lake_connection(house) as connection:
         answer = connection.sql(query)
         if answer is not None:
             console.print(_table([dict(zip(answer.columns, row, strict=True)) for row in answer.fetchall()], ""))
@@ -202,14 +233,26 @@ def doctor(profile: ProfileOption = None, experiment: ExperimentOption = None, b
 
     choose(profile, experiment, bars)
     findings = examine()
-    console.print(_table([{"check": name, "state": "[green]ok[/]" if good else "[red]wrong[/]", "finding": text} for name, good, text in findings], "doctor"))
+    console.print(
+        _table(
+            [
+                {"check": name, "state": "[green]ok[/]" if good else "[red]wrong[/]", "finding": text}
+                for name, good, text in findings
+            ],
+            "doctor",
+        )
+    )
     if not all(good for _, good, _ in findings):
         raise typer.Exit(1)
 
 
 @app.command()
 @guarded
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000, profile: ProfileOption = None, experiment: ExperimentOption = None) -> None:
+def ui(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
+    profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
+) -> None:
     """Open the Dagster web UI and daemon (schedule, sensors) on 127.0.0.1."""
     choose(profile, experiment)
     console.print(f"Dagster UI on http://127.0.0.1:{port} (Ctrl-C stops it)")
@@ -224,8 +267,15 @@ def symbols() -> None:
     from quant_pipeline.config.universe import load_universe
 
     rows = [
-        {"symbol": name, "calendar": s.calendar, "round trip": f"{s.costs.round_trip * 10_000:g} bps", "correlated": ", ".join(s.correlated),
-         "max leverage": f"{s.risk.max_leverage:g}x", "max position": f"{s.risk.max_position_pct:g} %", "": s.description}
+        {
+            "symbol": name,
+            "calendar": s.calendar,
+            "round trip": f"{s.costs.round_trip * 10_000:g} bps",
+            "correlated": ", ".join(s.correlated),
+            "max leverage": f"{s.risk.max_leverage:g}x",
+            "max position": f"{s.risk.max_position_pct:g} %",
+            "": s.description,
+        }
         for name, s in load_universe().symbols.items()
     ]
     console.print(_table(rows, "traded symbols"))
@@ -240,8 +290,15 @@ def models() -> None:
 
     chosen = {model.name for model in load_experiment().models}
     rows = [
-        {"model": name, "family": spec.family, "view": spec.view, "outputs": " ".join(spec.outputs), "trained here": "yes" if name in chosen else "no"}
-        for name in registry.names() if (spec := registry.spec(name))
+        {
+            "model": name,
+            "family": spec.family,
+            "view": spec.view,
+            "outputs": " ".join(spec.outputs),
+            "trained here": "yes" if name in chosen else "no",
+        }
+        for name in registry.names()
+        if (spec := registry.spec(name))
     ]
     console.print(_table(rows, "models"))
 
@@ -290,7 +347,9 @@ def _show_signal(symbol: str) -> None:
 
 
 def _table(rows: list[dict[str, Any]], title: str) -> Table:
-    table = Table(title=title or None, title_justify="left")
+    table = Table(
+        title=title or None, title_justify="left", show_lines=any("\n" in str(value) for row in rows for value in row.values())
+    )
     for name in rows[0] if rows else ["nothing here"]:
         table.add_column(name)
     for row in rows:

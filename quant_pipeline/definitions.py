@@ -22,7 +22,15 @@ from quant_pipeline.orchestration.schedules import build_schedules
 from quant_pipeline.orchestration.sensors import build_sensors
 
 FACTORIES = (
-    ingest_assets, bars_assets, feature_assets, label_assets, model_assets, ensemble_assets, deploy_assets, signal_assets, report_assets,
+    ingest_assets,
+    bars_assets,
+    feature_assets,
+    label_assets,
+    model_assets,
+    ensemble_assets,
+    deploy_assets,
+    signal_assets,
+    report_assets,
 )
 
 
@@ -40,7 +48,10 @@ def build_defs(house: House | None = None, *, resources: dict[str, Any] | None =
         schedules=build_schedules(chosen, jobs),
         sensors=build_sensors(chosen, jobs),
         resources={
-            "house": chosen, "io_manager": TableIOManager(lake), "folder_io_manager": FolderIOManager(lake), **(resources or {}),
+            "house": chosen,
+            "io_manager": TableIOManager(lake),
+            "folder_io_manager": FolderIOManager(lake),
+            **(resources or {}),
         },
         executor=dg.in_process_executor,
     )

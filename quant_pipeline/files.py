@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -33,7 +32,9 @@ def replacing(path: Path) -> Iterator[Path]:
         _swap(temporary, path)
     except OSError as error:
         raise StorageError(
-            str(path), found=f"{type(error).__name__}: {error}", wanted="a writable disk with room",
+            str(path),
+            found=f"{type(error).__name__}: {error}",
+            wanted="a writable disk with room",
             mend=f"free space or fix permissions under {path.parent}, then run the same command again",
         ) from error
     finally:
@@ -42,12 +43,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _swap(temporary: Path, path: Path) -> None:
     if not temporary.is_dir():
-        os.replace(temporary, path)
+        temporary.replace(path)
         return
     old = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
     if path.exists():
-        os.rename(path, old)
-    os.rename(temporary, path)
+        path.rename(old)
+    temporary.rename(path)
     remove(old)
 
 

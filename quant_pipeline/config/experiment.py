@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -51,7 +52,7 @@ class LabelSettings(Settings):
 
 
 class WeightSettings(Settings):
-    """Which sample weights multiply: label quality (0.5–1.5) and average uniqueness."""
+    """Which sample weights multiply: label quality (0.5 to 1.5) and average uniqueness."""
 
     quality: bool = True
     uniqueness: bool = True
@@ -77,7 +78,7 @@ class ModelSettings(Settings):
     """One base model: a registry name and its parameters (validated by that model's own class)."""
 
     name: str
-    params: dict[str, Any] = {}
+    params: Mapping[str, Any] = pydantic.Field(default_factory=dict)
 
 
 class EnsembleSettings(Settings):
@@ -175,7 +176,9 @@ def experiment_path(name: str) -> Path:
         return EXPERIMENTS / f"{name}.yaml"
     near = difflib.get_close_matches(name, known, n=1)
     raise ConfigError(
-        f"experiment {name!r}", found="no such file", wanted=f"a path to a .yaml file or one of {', '.join(known)}",
+        f"experiment {name!r}",
+        found="no such file",
+        wanted=f"a path to a .yaml file or one of {', '.join(known)}",
         mend=f"did you mean {near[0]!r}?" if near else f"copy {EXPERIMENTS / 'default.yaml'} and pass its path",
     )
 

@@ -33,9 +33,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(str(path), found=error, wanted="a readable YAML file", mend="check the path and the indentation") from None
+        raise ConfigError(
+            str(path), found=error, wanted="a readable YAML file", mend="check the path and the indentation"
+        ) from None
     if not isinstance(value, dict):
-        raise ConfigError(str(path), found=type(value).__name__, wanted="a mapping of keys to values", mend="see quant_pipeline/config for examples")
+        raise ConfigError(
+            str(path),
+            found=type(value).__name__,
+            wanted="a mapping of keys to values",
+            mend="see quant_pipeline/config for examples",
+        )
     return value
 
 

@@ -48,7 +48,7 @@ class FileFormat(Settings):
     timestamps that carry none; null refuses them. `stamp` says whether a timestamp is the bar's open or close.
     """
 
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = pydantic.Field(default_factory=dict)
     timezone: str | None = None
     stamp: str = pydantic.Field(default="open", pattern="^(open|close)$")
     volume: str = pydantic.Field(default="real", pattern="^(real|tick|absent)$")
@@ -86,7 +86,7 @@ class Universe(Settings):
     """All symbols by name. `symbols` are traded, `auxiliary` are only read."""
 
     symbols: dict[str, Symbol]
-    auxiliary: dict[str, Instrument] = {}
+    auxiliary: dict[str, Instrument] = pydantic.Field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
     def _correlated_exist(self) -> Self:
@@ -108,7 +108,9 @@ class Universe(Settings):
             return self.symbols[name]
         near = difflib.get_close_matches(name, self.symbols, n=1, cutoff=0.4)
         raise ConfigError(
-            f"symbol {name!r}", found="no entry in the universe", wanted=f"one of {', '.join(self.symbols)}",
+            f"symbol {name!r}",
+            found="no entry in the universe",
+            wanted=f"one of {', '.join(self.symbols)}",
             mend=f"did you mean {near[0]!r}?" if near else "add it to universe.yaml (README, 'Adding a symbol')",
         )
 

@@ -72,9 +72,13 @@ def workplace(environment: Mapping[str, str] | None = None) -> Workplace:
     given = os.environ if environment is None else environment
     profile = given.get("QUANT_PROFILE", "simulated")
     if profile not in PROFILES:
-        raise ConfigError("profile", found=repr(profile), wanted=f"one of {', '.join(PROFILES)}", mend="set QUANT_PROFILE or pass --profile")
+        raise ConfigError(
+            "profile", found=repr(profile), wanted=f"one of {', '.join(PROFILES)}", mend="set QUANT_PROFILE or pass --profile"
+        )
     data = Path(given.get("QUANT_DATA", "data"))
-    return Workplace(cast("Profile", profile), data, Path(given.get("QUANT_BARS", data / "raw")), _moment(given.get("QUANT_AS_OF")))
+    return Workplace(
+        cast("Profile", profile), data, Path(given.get("QUANT_BARS", data / "raw")), _moment(given.get("QUANT_AS_OF"))
+    )
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -85,7 +89,9 @@ def _moment(text: str | None) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ConfigError("as-of", found=repr(text), wanted="an ISO time with a zone", mend="write 2026-11-16T10:00:00+00:00, for example")
+        raise ConfigError(
+            "as-of", found=repr(text), wanted="an ISO time with a zone", mend="write 2026-11-16T10:00:00+00:00, for example"
+        )
     return moment.astimezone(UTC)
 
 

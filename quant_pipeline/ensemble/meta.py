@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -18,13 +18,15 @@ from quant_pipeline.ensemble.oof import BasePredictions, Outcomes, base_predicti
 from quant_pipeline.ensemble.payoff import Payoffs
 from quant_pipeline.ensemble.stacking import Stacker
 from quant_pipeline.ensemble.voting import vote
-from quant_pipeline.files import write_json, write_parquet
+from quant_pipeline.files import replacing, write_parquet
 from quant_pipeline.models.contract import PROBABILITIES, Floats
+from quant_pipeline.models.folder import seal, unseal
 from quant_pipeline.models.probabilities import up_probability
 from quant_pipeline.validation.skill import log_loss
 
 STACK = "stack"
 LEARNER, NESTED, REPORT = "learner.json", "nested.parquet", "report.parquet"
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class MetaFit:
     Attributes:
         learner: fitted on all rows given; what a bundle carries.
         nested: PREDICTIONS of model `stack`, each row by a stack, calibrator and payoffs fitted on rows known before
-            its fold began. `stack_rows` is how many (0: the vote answered), `calibrator` which method.
+            its fold began. `stack_rows` is how many (0: the vote answered), `calibrator` which method; `e_long` and
+            `e_short` are expected net returns, null where no payoffs were known.
         report: name, log_loss, rows: base models, vote, prior and every calibrator on the same rows, those of
             the folds for which a calibrator could be fitted (all rows when there are none); best first.
     """
@@ -72,15 +75,17 @@ class MetaFit:
     report: pl.DataFrame
 
     def save(self, folder: Path) -> None:
-        """Write the learner as JSON and both tables as Parquet into `folder`."""
-        write_json(folder / LEARNER, self.learner.to_dict())
-        write_parquet(folder / NESTED, self.nested)
-        write_parquet(folder / REPORT, self.report)
+        """Write a sealed folder, whole or not at all: the learner as JSON, both tables as Parquet."""
+        with replacing(folder) as temporary:
+            temporary.mkdir(parents=True)
+            write_parquet(temporary / NESTED, self.nested)
+            write_parquet(temporary / REPORT, self.report)
+            seal(temporary, LEARNER, {"format": FORMAT, "learner": self.learner.to_dict()})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        learner = MetaLearner.from_dict(json.loads((folder / LEARNER).read_text(encoding="utf-8")))
+        """Read what `save` wrote; raises `BundleError` naming a changed, missing or extra file."""
+        learner = MetaLearner.from_dict(unseal(folder, LEARNER)["learner"])
         return cls(learner, pl.read_parquet(folder / NESTED), pl.read_parquet(folder / REPORT))
 
 
@@ -135,6 +140,8 @@ def _nested_frame(base: BasePredictions, labels: pl.DataFrame, nested: NestedFor
     columns |= {
         "p_up": up_probability(nested.final),
         "e_r": nested.e_r,
+        "e_long": pl.Series(nested.e_long).fill_nan(None),
+        "e_short": pl.Series(nested.e_short).fill_nan(None),
         "stack_rows": nested.stack_rows,
         "calibrator": nested.method,
     }

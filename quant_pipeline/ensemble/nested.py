@@ -18,7 +18,7 @@ from quant_pipeline.ensemble.payoff import Payoffs
 from quant_pipeline.ensemble.stacking import Stacker
 from quant_pipeline.ensemble.voting import vote
 from quant_pipeline.models.contract import Floats
-from quant_pipeline.models.probabilities import class_shares, expectation
+from quant_pipeline.models.probabilities import class_shares
 from quant_pipeline.validation.skill import log_loss
 
 Rows = NDArray[np.int64]
@@ -36,6 +36,7 @@ class NestedForecasts:
         final: (n, 3) calibrated by the method that did best on earlier folds.
         prior: (n, 3) class shares of the rows known then.
         e_r: (n,) expected gross forward return.
+        e_long, e_short: (n,) expected net returns of a long and a short; NaN where no payoffs were known.
         stack_rows: (n,) rows that the stack was fitted on.
         method: (n,) calibrator used.
         calibrated: (n, 3) for each method, NaN where none could be fitted.
@@ -46,6 +47,8 @@ class NestedForecasts:
     final: Floats
     prior: Floats
     e_r: Floats
+    e_long: Floats
+    e_short: Floats
     stack_rows: Rows
     method: NDArray[np.str_]
     calibrated: dict[str, Floats]
@@ -57,8 +60,9 @@ class NestedForecasts:
         empty = np.full((rows, 3), np.nan)
         calibrated = {method: empty.copy() for method in methods}
         counts, method = np.zeros(rows, dtype=np.int64), np.full(rows, "none", dtype="<U16")
+        three, one = [empty.copy() for _ in range(3)], [np.full(rows, np.nan) for _ in range(3)]
         return cls(
-            empty.copy(), empty.copy(), empty.copy(), np.zeros(rows), counts, method, calibrated, np.zeros(rows, dtype=np.bool_)
+            three[0], three[1], three[2], one[0], one[1], one[2], counts, method, calibrated, np.zeros(rows, dtype=np.bool_)
         )
 
     def best(self, label: NDArray[np.int8], rows: Mask) -> str:
@@ -89,7 +93,7 @@ def nested_oof(
         nested.raw[rows] = Stacker.fit(ensemble.meta, base.p[known], label, ensemble.alpha).combine(base.p[rows])
         nested.stack_rows[rows] = len(label)
         nested.final[rows] = _calibrated(nested, happened, known, rows)
-        nested.e_r[rows] = expectation(nested.final[rows], Payoffs.fit(happened, known).forward)
+        nested.e_r[rows], nested.e_long[rows], nested.e_short[rows] = Payoffs.fit(happened, known).expected(nested.final[rows])
     return nested
 
 

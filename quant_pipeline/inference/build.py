@@ -47,7 +47,9 @@ def build_bundle(
         symbol: what it forecasts.
         as_of: training cutoff; stands in for a creation time.
         data_fingerprint: of the raw bars that training saw.
-        test_log, who, when: where, for whom and at what moment the use of the test span is recorded.
+        test_log: where the use of the test span is recorded.
+        who: for whom it was used.
+        when: at what moment (wall clock).
 
     Returns:
         The bundle's folder, and its forecasts of the test span (`Bundle.predict` with timestamp, fold, model and bundle).
@@ -68,14 +70,23 @@ def build_bundle(
 def forecast(folder: Path, features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     """What the bundle in `folder` says of the decisions in `labels`, as PREDICTIONS of model "ensemble", fold "holdout"."""
     told = load_bundle(folder).predict(make_samples(features, labels).view)
-    named = told.with_columns(timestamp=labels["timestamp"], fold=pl.lit(HOLDOUT), model=pl.lit("ensemble"), bundle=pl.lit(folder.name))
+    named = told.with_columns(
+        timestamp=labels["timestamp"], fold=pl.lit(HOLDOUT), model=pl.lit("ensemble"), bundle=pl.lit(folder.name)
+    )
     return named.select("timestamp", pl.exclude("timestamp"))
 
 
 def judge_challenger(
-    history: ChampionHistory, root: Path, challenger: pl.DataFrame, features: pl.DataFrame, labels: pl.DataFrame, settings: ChampionSettings,
-    *, symbol: str, as_of: datetime,
-) -> Event:  # fmt: skip
+    history: ChampionHistory,
+    root: Path,
+    challenger: pl.DataFrame,
+    features: pl.DataFrame,
+    labels: pl.DataFrame,
+    settings: ChampionSettings,
+    *,
+    symbol: str,
+    as_of: datetime,
+) -> Event:
     """Apply the champion rule to the bundle that made `challenger` (its forecasts of the test span), and record it."""
     name = challenger["bundle"][0]
     tested = labels.join(challenger, on="decision_at", how="semi")
@@ -96,10 +107,18 @@ def _champion_score(root: Path, live: str | None, features: pl.DataFrame, tested
         return None
 
 
-def _facts(parts: BundleParts, rows: FoldRows, experiment: Experiment, symbol: str, as_of: datetime, fingerprint: str) -> BundleFacts:
+def _facts(
+    parts: BundleParts, rows: FoldRows, experiment: Experiment, symbol: str, as_of: datetime, fingerprint: str
+) -> BundleFacts:
     trained = parts.labels[rows.train]["decision_at"]
     return BundleFacts(
-        symbol=symbol, experiment=experiment.name, experiment_hash=hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16],
-        data_fingerprint=fingerprint, training_start=trained.min(), training_end=trained.max(), as_of=as_of,  # type: ignore[arg-type]
-        fallback=experiment.signal.fallback, metrics={row["name"]: row["log_loss"] for row in parts.meta.report.iter_rows(named=True)},
+        symbol=symbol,
+        experiment=experiment.name,
+        experiment_hash=hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16],
+        data_fingerprint=fingerprint,
+        training_start=trained.min(),
+        training_end=trained.max(),
+        as_of=as_of,
+        fallback=experiment.signal.fallback,
+        metrics={row["name"]: row["log_loss"] for row in parts.meta.report.iter_rows(named=True)},
     )

@@ -35,15 +35,13 @@ def all_predictions(oof: Iterable[pl.DataFrame], nested: pl.DataFrame, tested: p
 
 
 def priced(meta: MetaFit, tested: pl.DataFrame) -> pl.DataFrame:
-    """Out-of-sample forecasts of the ensemble with e_long and e_short: nested rows priced by payoffs, then the bundle's own.
+    """Out-of-sample forecasts of the ensemble with e_long and e_short: nested rows, then the bundle's on the test span.
 
-    The payoffs are those of the final meta-learner, so nested rows are priced with class means that include their own
-    outcome; with hundreds of rows a class that moves a mean by less than its standard error.
+    Nested rows are priced by payoffs that were known before their fold began.
     """
-    nested = meta.nested.filter(pl.col("stack_rows") > 0)
-    _, e_long, e_short = meta.learner.payoffs.expected(nested.select(PROBABILITIES).to_numpy())
     columns = ["decision_at", *PROBABILITIES, "e_long", "e_short"]
-    return pl.concat([nested.with_columns(e_long=e_long, e_short=e_short).select(columns), tested.select(columns)]).sort("decision_at")
+    nested = meta.nested.filter(pl.col("stack_rows") > 0)
+    return pl.concat([nested.select(columns), tested.select(columns)]).sort("decision_at")
 
 
 def oracle_forecast(source: MarketSource, symbol: str, labels: pl.DataFrame, primary: str, max_bars: int) -> pl.DataFrame | None:
@@ -72,7 +70,9 @@ def measure_drift(desk: Desk, symbol: str, bundle: Bundle | None, now: datetime,
         MissingUpstreamError: no bundle is live.
     """
     if bundle is None:
-        raise MissingUpstreamError(f"champion of {symbol}", found="none", wanted="a live bundle", mend=f"run: quant train {symbol}")
+        raise MissingUpstreamError(
+            f"champion of {symbol}", found="none", wanted="a live bundle", mend=f"run: quant train {symbol}"
+        )
     settings = desk.experiment.drift
     recent = _recent_features(desk, symbol, now).tail(settings.recent_bars)
     calendar_features = [spec.name for spec in specs(desk.experiment.features.families) if spec.on_decision]

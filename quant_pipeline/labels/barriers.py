@@ -2,6 +2,9 @@
 
 Times are int64 microseconds since the epoch. A *block* is the run of path bars that become known inside one primary
 bar; its extremes let a walk skip it whole, so a walk costs one step per primary bar until a barrier is near.
+
+Results are allocated by NumPy and filled by kernels: NumPy asks the system for huge pages where Numba does not, and for
+a year of minutes the page faults would cost as much as the walk.
 """
 
 from __future__ import annotations
@@ -21,6 +24,14 @@ Small = npt.NDArray[np.int8]
 WARM_UP, NO_RANGE, WINDOW_OPEN, NO_PATH = 0, 1, 2, 3
 UPPER, LOWER, VERTICAL = 0, 1, 2
 CHUNK = 1_024  # floats that stay in the first-level cache
+
+
+class Prices(NamedTuple):
+    """Extremes and closes of primary bars, (n,) each."""
+
+    high: Floats
+    low: Floats
+    close: Floats
 
 
 class Path(NamedTuple):
@@ -90,41 +101,51 @@ class Outcomes(NamedTuple):
     dropped: Ints
 
 
-@compiled
 def simple_atr(high: Floats, low: Floats, close: Floats, period: int) -> Floats:
     """Mean true range of the last `period` bars, NaN for the first `period` bars (the first has no close before).
 
     A plain mean, not Wilder's recursion: it depends on `period + 1` bars and on nothing older, so the same bar has
     the same value, bit for bit, in every window of history that holds those bars.
     """
-    true_range = np.empty(high.size)
-    for i in range(1, high.size):
-        true_range[i] = max(high[i] - low[i], abs(high[i] - close[i - 1]), abs(low[i] - close[i - 1]))
-    atr = np.full(high.size, np.nan)
-    for start in range(period, high.size, CHUNK):
+    true_range, atr = np.empty((2, high.size))
+    _mean_range(Prices(high, low, close), period, true_range, atr)
+    return atr
+
+
+@compiled
+def _mean_range(bars: Prices, period: int, true_range: Floats, atr: Floats) -> None:
+    for i in range(1, atr.size):
+        before = bars.close[i - 1]
+        true_range[i] = max(bars.high[i] - bars.low[i], abs(bars.high[i] - before), abs(bars.low[i] - before))
+    atr[:period] = np.nan
+    for start in range(period, atr.size, CHUNK):
         mean = atr[start : start + CHUNK]
         mean[:] = 0.0
         for back in range(period):  # whole chunks at a time: four additions per processor cycle instead of one in four
             mean += true_range[start - back : start - back + mean.size]
         mean /= period
-    return atr
+
+
+def path_blocks(closes_at: Ints, path: Path) -> Blocks:
+    """Lay the path (m bars) under the primary bars that close at `closes_at` (n,); both sorted by time."""
+    n = closes_at.size
+    blocks = Blocks(np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n), np.empty(n))
+    _lay(closes_at, path, blocks)
+    return blocks
 
 
 @compiled
-def path_blocks(closes_at: Ints, path: Path) -> Blocks:
-    """Lay the path (m bars) under the primary bars that close at `closes_at` (n,); both sorted by time."""
-    n, m = closes_at.size, path.known_at.size
-    blocks = Blocks(np.empty(n, np.int32), np.empty(n, np.int32), np.full(n, -np.inf), np.full(n, np.inf))
-    known, opened = 0, 0
-    for j in range(n):
+def _lay(closes_at: Ints, path: Path, blocks: Blocks) -> None:
+    known, opened, m = 0, 0, path.known_at.size
+    for j in range(closes_at.size):
+        top, bottom = -np.inf, np.inf
         while known < m and path.known_at[known] <= closes_at[j]:
-            blocks.top[j] = max(blocks.top[j], path.high[known])
-            blocks.bottom[j] = min(blocks.bottom[j], path.low[known])
+            top, bottom = max(top, path.high[known]), min(bottom, path.low[known])
             known += 1
         while opened < m and path.opens_at[opened] < closes_at[j]:
             opened += 1
         blocks.cut[j], blocks.entry[j] = known, opened
-    return blocks
+        blocks.top[j], blocks.bottom[j] = top, bottom
 
 
 @compiled
@@ -177,9 +198,11 @@ def drop_reason(course: Course, sample: int, max_bars: int) -> int:
 
 
 def allocate(n: int) -> Outcomes:
-    """Room for the outcomes of `n` samples. NumPy asks for huge pages where Numba does not: a third of the time here."""
-    places, small, wide = np.empty((2, n), np.int32), np.empty((2, n), np.int8), np.empty((4, n))
-    return Outcomes(*places, *small, wide[0].view(np.int64), *wide[1:], np.zeros(4, np.int64))
+    """Room for the outcomes of `n` samples."""
+    row, entry = np.empty((2, n), np.int32)
+    label, touched = np.empty((2, n), np.int8)
+    ends, long, short, forward = np.empty((4, n))
+    return Outcomes(row, entry, label, touched, ends.view(np.int64), long, short, forward, np.zeros(4, np.int64))
 
 
 @compiled

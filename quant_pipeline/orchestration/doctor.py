@@ -20,7 +20,12 @@ ROOM_NEEDED = 2 * 2**30
 def examine() -> list[Finding]:
     """All findings, in the order a newcomer would mend them."""
     house, configuration = _configuration()
-    return [("python", sys.version_info >= (3, 11), sys.version.split()[0]), configuration, *_libraries(), *(_place(house) if house else [])]
+    return [
+        ("python", sys.version_info >= (3, 11), sys.version.split()[0]),
+        configuration,
+        *_libraries(),
+        *(_place(house) if house else []),
+    ]
 
 
 def _configuration() -> tuple[House | None, Finding]:
@@ -28,7 +33,11 @@ def _configuration() -> tuple[House | None, Finding]:
         house = make_house()
     except QuantError as error:
         return None, ("configuration", False, str(error))
-    return house, ("configuration", True, f"{len(house.universe.symbols)} symbols, experiment {house.experiment.name}, profile {house.workplace.profile}")
+    return house, (
+        "configuration",
+        True,
+        f"{len(house.universe.symbols)} symbols, experiment {house.experiment.name}, profile {house.workplace.profile}",
+    )
 
 
 def _libraries() -> Iterator[Finding]:
@@ -41,9 +50,17 @@ def _libraries() -> Iterator[Finding]:
 
 def _place(house: House) -> Iterator[Finding]:
     room = shutil.disk_usage(_existing(house.workplace.data)).free
-    yield "disk", room > ROOM_NEEDED, f"{room / 2**30:.1f} GiB free under {house.workplace.data}; {ROOM_NEEDED / 2**30:.0f} GiB wanted"
+    yield (
+        "disk",
+        room > ROOM_NEEDED,
+        f"{room / 2**30:.1f} GiB free under {house.workplace.data}; {ROOM_NEEDED / 2**30:.0f} GiB wanted",
+    )
     yield _guarded("source", lambda: f"{house.source.name}: {', '.join(house.source.intervals)}")
-    yield "telegram", True, "token set" if os.environ.get("QUANT_TELEGRAM_TOKEN") else "no QUANT_TELEGRAM_TOKEN: alerts go to the log"
+    yield (
+        "telegram",
+        True,
+        "token set" if os.environ.get("QUANT_TELEGRAM_TOKEN") else "no QUANT_TELEGRAM_TOKEN: alerts go to the log",
+    )
     yield _guarded("planted leaks", _leaks)
     live = [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
     yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
@@ -54,7 +71,9 @@ def _leaks() -> str:
 
     missed = uncaught()
     if missed:
-        raise QuantError("planted leaks", found=f"{', '.join(missed)} not caught", wanted="all caught", mend="do not trust this installation")
+        raise QuantError(
+            "planted leaks", found=f"{', '.join(missed)} not caught", wanted="all caught", mend="do not trust this installation"
+        )
     return f"{len(LEAKS)} of {len(LEAKS)} caught"
 
 

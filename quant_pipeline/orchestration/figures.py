@@ -49,7 +49,9 @@ def timeline(splits: pl.DataFrame, title: str) -> Figure:
     figure, axes = _axes(title, height=0.8 + 0.3 * splits["fold"].n_unique())
     folds = splits["fold"].unique(maintain_order=True).to_list()
     for row in splits.iter_rows(named=True):
-        axes.barh(folds.index(row["fold"]), row["end"] - row["start"], left=row["start"], height=0.6, color=ROLE_COLOURS[row["role"]])
+        axes.barh(
+            folds.index(row["fold"]), row["end"] - row["start"], left=row["start"], height=0.6, color=ROLE_COLOURS[row["role"]]
+        )
     axes.set_yticks(range(len(folds)), folds, fontsize=7)
     axes.invert_yaxis()
     for role, colour in ROLE_COLOURS.items():

@@ -41,7 +41,11 @@ class House:
 
         simulated = self.experiment.simulated
         return make_source(
-            self.workplace.profile, self.universe, folder=self.workplace.bars_folder, seed=simulated.seed, null=simulated.no_signal
+            self.workplace.profile,
+            self.universe,
+            folder=self.workplace.bars_folder,
+            seed=simulated.seed,
+            null=simulated.no_signal,
         )
 
     @property
@@ -118,8 +122,12 @@ class House:
         """What a report says about where its figures come from."""
         experiment, cutoff = self.experiment, self.cutoff(symbol)
         return {
-            "profile": self.workplace.profile, "source": self.source.name, "experiment": experiment.name, "primary": experiment.primary,
-            "training cutoff": f"{cutoff:%Y-%m-%d %H:%M} UTC", "seed": str(experiment.seed),
+            "profile": self.workplace.profile,
+            "source": self.source.name,
+            "experiment": experiment.name,
+            "primary": experiment.primary,
+            "training cutoff": f"{cutoff:%Y-%m-%d %H:%M} UTC",
+            "seed": str(experiment.seed),
             "data fingerprint": self.store.fingerprint(symbol, until=cutoff)[:16],
         }
 

@@ -13,7 +13,6 @@ from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.files import replacing, write_parquet
 
 
-
 class Saves(Protocol):
     """A value that writes itself into a folder."""
 
@@ -37,7 +36,9 @@ class _Lake(dg.UPathIOManager):
 def missing_upstream(key: dg.AssetKey, partition: str) -> MissingUpstreamError:
     """The error for an input that was never made, with the exact command that makes it."""
     return MissingUpstreamError(
-        f"{key.to_user_string()} of {partition}", found="nothing in the lake", wanted="its last materialization",
+        f"{key.to_user_string()} of {partition}",
+        found="nothing in the lake",
+        wanted="its last materialization",
         mend=f"run: quant materialize '{key.to_user_string()}/{partition}'",
     )
 
@@ -47,17 +48,17 @@ class TableIOManager(_Lake):
 
     extension = ".parquet"
 
-    def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:
+    def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:  # noqa: ARG002 - Dagster's signature
         write_parquet(Path(str(path)), obj)
 
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:  # noqa: ARG002 - Dagster's signature
         return pl.read_parquet(str(path))
 
 
 class FolderIOManager(_Lake):
     """Anything that saves itself into a folder: read by the `load` of the annotated class, else by the model registry."""
 
-    def dump_to_path(self, context: dg.OutputContext, obj: Saves, path: UPath) -> None:
+    def dump_to_path(self, context: dg.OutputContext, obj: Saves, path: UPath) -> None:  # noqa: ARG002 - Dagster's signature
         with replacing(Path(str(path))) as temporary:
             obj.save(temporary)
 

@@ -23,11 +23,15 @@ def build_jobs(house: House) -> dict[str, AnyJob]:
     return {
         "train_symbol": _train_job(partitions),
         "hourly_inference": dg.define_asset_job(
-            "hourly_inference", selection=["raw_bars", "signals"], partitions_def=partitions,
+            "hourly_inference",
+            selection=["raw_bars", "signals"],
+            partitions_def=partitions,
             description="The newest bars of one symbol, and its signal for the decision hour.",
         ),
         "drift_check": dg.define_asset_job(
-            "drift_check", selection=["raw_bars", "drift_report"], partitions_def=partitions,
+            "drift_check",
+            selection=["raw_bars", "drift_report"],
+            partitions_def=partitions,
             description="Recent features of one symbol against those its champion was trained on.",
         ),
     }
@@ -41,11 +45,19 @@ def _train_job(partitions: dg.StaticPartitionsDefinition) -> dg.JobDefinition:
 
         if config.reason:
             house.move_cutoff(context.partition_key, config.reason)
-        runner = Runner(build_defs(house), context.instance, house, lambda event: context.log.info("%s: done=%s", event.stage.name, event.done))
+        runner = Runner(
+            build_defs(house),
+            context.instance,
+            house,
+            lambda event: context.log.info("%s: done=%s", event.stage.name, event.done),
+        )
         summary = runner.run(context.partition_key)
         context.log.info("made %d, reused %d", len(summary.made), len(summary.reused))
 
-    @dg.job(partitions_def=partitions, description="From raw bars to a deployed bundle and a signal, for one symbol; reuses what is fresh.")
+    @dg.job(
+        partitions_def=partitions,
+        description="From raw bars to a deployed bundle and a signal, for one symbol; reuses what is fresh.",
+    )
     def train_symbol() -> None:
         train()
 

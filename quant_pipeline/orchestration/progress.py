@@ -21,8 +21,13 @@ class ProgressView:
     def __init__(self, instance: dg.DagsterInstance, console: Console) -> None:
         self.instance = instance
         self.progress = Progress(
-            SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:<16}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("[dim]{task.fields[now]}"), console=console,
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description:<16}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[now]}"),
+            console=console,
         )
         self._tasks: dict[str, TaskID] = {}
         self._stop = threading.Event()

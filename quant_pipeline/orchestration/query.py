@@ -8,32 +8,33 @@ from pathlib import Path
 
 import duckdb
 
-from quant_pipeline.config.workplace import Workplace
+from quant_pipeline.orchestration.house import House
 
-SYMBOL_OF = "regexp_extract(filename, '([^/]+)\\.parquet$', 1)"
+SYMBOL_OF_FILE = "regexp_extract(filename, '([^/]+)\\.parquet$', 1) AS symbol"
+FOLD_OF_FILE = "regexp_extract(filename, '/([^/]+)/[^/]+$', 1) AS fold"
 
 
 @contextmanager
-def lake_connection(place: Workplace) -> Iterator[duckdb.DuckDBPyConnection]:
+def lake_connection(house: House) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory connection in UTC whose views read the lake's Parquet files: `features`, `bars_1h`, `signals`, …"""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone='UTC'")
-        for name, pattern in sorted(tables(place).items()):
-            source = f"read_parquet('{pattern}', filename = true, union_by_name = true)"
-            fold = ", regexp_extract(filename, '/([^/]+)/[^/]+$', 1) AS fold_of_file" if "/*/" in pattern else ""
-            connection.execute(f'CREATE VIEW "{name}" AS SELECT {SYMBOL_OF} AS partition{fold}, * EXCLUDE (filename) FROM {source}')
+        for name, pattern in sorted(tables(house).items()):
+            source = connection.read_parquet(pattern, filename=True, union_by_name=True)
+            added = [SYMBOL_OF_FILE] if "symbol" not in source.columns else []
+            added += [FOLD_OF_FILE] if "/*/" in pattern and "fold" not in source.columns else []
+            source.project(", ".join([*added, "* EXCLUDE (filename)"])).create_view(name)
         yield connection
 
 
-def tables(place: Workplace) -> dict[str, str]:
-    """View name to glob pattern, for every folder of the lake that holds Parquet files."""
-    hidden = {place.raw.name}
-    folders = {path.parent for path in place.lake.rglob("*.parquet")}
-    chosen = {folder.relative_to(place.lake) for folder in folders if folder.relative_to(place.lake).parts[0] not in hidden}
-    return dict(_view(place.lake, folder) for folder in chosen if not folder.name.startswith("."))
+def tables(house: House) -> dict[str, str]:
+    """View name to glob pattern, for every folder of the lake that holds one Parquet file per symbol."""
+    lake, folds = house.workplace.lake, house.experiment.splits.fold_names
+    files = [path.relative_to(lake) for path in lake.rglob("*.parquet") if path.stem in house.universe.symbols]
+    return dict(_view(lake, path.parent, folds) for path in files if path.parts[0] != house.workplace.raw.name)
 
 
-def _view(lake: Path, folder: Path) -> tuple[str, str]:
-    if folder.name.startswith("fold_") or folder.name == "holdout":
+def _view(lake: Path, folder: Path, folds: tuple[str, ...]) -> tuple[str, str]:
+    if folder.name in folds:
         return "_".join(folder.parts[:-1]), str(lake / folder.parent / "*" / "*.parquet")
     return "_".join(folder.parts), str(lake / folder / "*.parquet")

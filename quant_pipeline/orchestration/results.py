@@ -25,8 +25,14 @@ PREVIEW_ROWS = 6
 
 
 def table_result(
-    frame: pl.DataFrame, *, key: Sequence[str] | None = None, ledger: Ledger | None = None, time: str | None = None,
-    figure: Figure | None = None, checks: Sequence[dg.AssetCheckResult] = (), extra: dict[str, Any] | None = None,
+    frame: pl.DataFrame,
+    *,
+    key: Sequence[str] | None = None,
+    ledger: Ledger | None = None,
+    time: str | None = None,
+    figure: Figure | None = None,
+    checks: Sequence[dg.AssetCheckResult] = (),
+    extra: dict[str, Any] | None = None,
 ) -> Result:
     """The frame with rows, date span of column `time`, dropped rows by reason, hash, preview and picture."""
     digest = frame_hash(frame)
@@ -39,13 +45,21 @@ def table_result(
         metadata["picture"] = picture(figure)
     metadata["preview"] = dg.MetadataValue.md(markdown_table(frame.tail(PREVIEW_ROWS)))
     return dg.MaterializeResult(
-        asset_key=list(key) if key else None, value=frame, data_version=dg.DataVersion(digest), metadata=metadata, check_results=checks
+        asset_key=list(key) if key else None,
+        value=frame,
+        data_version=dg.DataVersion(digest),
+        metadata=metadata,
+        check_results=checks,
     )
 
 
 def ledger_metadata(ledger: Ledger) -> dict[str, Any]:
     """Rows in and out, and the whole ledger as JSON."""
-    return {"rows_in": ledger.rows_in, "rows_dropped": sum(ledger.dropped.values()), "ledger": dg.MetadataValue.json(ledger.as_dict())}
+    return {
+        "rows_in": ledger.rows_in,
+        "rows_dropped": sum(ledger.dropped.values()),
+        "ledger": dg.MetadataValue.json(ledger.as_dict()),
+    }
 
 
 def picture(figure: Figure) -> dg.MarkdownMetadataValue:

@@ -75,7 +75,9 @@ def stages(house: House, symbol: str, *, until: str = "signals") -> list[Stage]:
 class Runner:
     """Runs stages of a symbol against an instance. `listen` hears of every stage."""
 
-    def __init__(self, defs: dg.Definitions, instance: dg.DagsterInstance, house: House, listen: Listener = lambda _: None) -> None:
+    def __init__(
+        self, defs: dg.Definitions, instance: dg.DagsterInstance, house: House, listen: Listener = lambda _: None
+    ) -> None:
         self.instance, self.house, self.listen = instance, house, listen
         self.job = defs.resolve_implicit_global_asset_job_def()
         self.graph = defs.resolve_asset_graph()
@@ -106,8 +108,12 @@ class Runner:
         """One in-process Dagster run of `keys`; the error of a failed step is raised as it was."""
         try:
             self.job.execute_in_process(
-                instance=self.instance, partition_key=partition, asset_selection=list(keys), run_id=run_id,
-                tags={PID_TAG: str(os.getpid()), "quant/symbol": str(partition).split("|")[-1]}, run_config=QUIET,
+                instance=self.instance,
+                partition_key=partition,
+                asset_selection=list(keys),
+                run_id=run_id,
+                tags={PID_TAG: str(os.getpid()), "quant/symbol": str(partition).split("|")[-1]},
+                run_config=QUIET,
             )
         except dg.DagsterExecutionStepExecutionError as error:
             raise (error.user_exception if isinstance(error.user_exception, QuantError) else error) from error
@@ -123,7 +129,9 @@ class Runner:
             except BlockingIOError:
                 handle.seek(0)
                 raise StorageError(
-                    f"run of {symbol}", found=f"another run (process {handle.read() or 'unknown'})", wanted="one run a symbol at a time",
+                    f"run of {symbol}",
+                    found=f"another run (process {handle.read() or 'unknown'})",
+                    wanted="one run a symbol at a time",
                     mend="wait for it or stop it",
                 ) from None
             handle.truncate(0)
@@ -134,10 +142,19 @@ class Runner:
 
 def bury_dead_runs(instance: dg.DagsterInstance, symbol: str) -> list[str]:
     """Mark unfinished runs of this symbol as failed and free their slots: we hold the lock, so their process is gone."""
-    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELING]
-    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={"quant/symbol": symbol})) if PID_TAG in run.tags]
+    unfinished = [
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ]
+    dead = [
+        run for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={"quant/symbol": symbol})) if PID_TAG in run.tags
+    ]
     for run in dead:
-        instance.report_run_failed(run, f"its process {run.tags[PID_TAG]} ended without a word; the next `quant run` goes on from here")
+        instance.report_run_failed(
+            run, f"its process {run.tags[PID_TAG]} ended without a word; the next `quant run` goes on from here"
+        )
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return [run.run_id for run in dead]
 

@@ -16,7 +16,10 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
     """Every schedule of the code location."""
 
     @dg.schedule(
-        job=jobs["hourly_inference"], cron_schedule="5 * * * *", execution_timezone="UTC", default_status=dg.DefaultScheduleStatus.RUNNING,
+        job=jobs["hourly_inference"],
+        cron_schedule="5 * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
         description="A signal for every trained symbol whose session was open in the hour just ended.",
     )
     def hourly_inference_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
@@ -27,7 +30,10 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
         return requests or dg.SkipReason("no trained symbol traded in the last hour; `quant train SYMBOL` trains one")
 
     @dg.schedule(
-        job=jobs["drift_check"], cron_schedule="20 0 * * *", execution_timezone="UTC", default_status=dg.DefaultScheduleStatus.RUNNING,
+        job=jobs["drift_check"],
+        cron_schedule="20 0 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Drift of every trained symbol, once a day.",
     )
     def daily_drift_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
@@ -35,7 +41,9 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
         return [dg.RunRequest(run_key=f"drift {symbol}@{day}", partition_key=symbol) for symbol in trained(house)]
 
     @dg.schedule(
-        job=jobs["train_symbol"], cron_schedule="30 0 * * 1", execution_timezone="UTC",
+        job=jobs["train_symbol"],
+        cron_schedule="30 0 * * 1",
+        execution_timezone="UTC",
         description="Weekly training of every trained symbol on the bars up to Monday (off until you switch it on).",
     )
     def weekly_training_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:

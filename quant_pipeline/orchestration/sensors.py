@@ -17,7 +17,9 @@ def build_sensors(house: House, jobs: dict[str, AnyJob]) -> list[dg.SensorDefini
 
 
 def _failure_alert(house: House) -> dg.SensorDefinition:
-    @dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING, description="Tells Telegram, or the log, that a run failed; once a run.")
+    @dg.run_failure_sensor(
+        default_status=dg.DefaultSensorStatus.RUNNING, description="Tells Telegram, or the log, that a run failed; once a run."
+    )
     def run_failure_alert(context: dg.RunFailureSensorContext) -> None:
         from quant_pipeline.monitoring.alerts import failure_message, send_once
 
@@ -30,8 +32,9 @@ def _failure_alert(house: House) -> dg.SensorDefinition:
 
 def _signal_alert(house: House) -> dg.SensorDefinition:
     @dg.sensor(
-        minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Sends each symbol's newest signal once, however often its run is retried. Without a token it goes to the log.",
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Sends each symbol's newest signal once, however often its run is retried; without a token, to the log.",
     )
     def new_signal_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         outcomes = list(_send_signals(house))
@@ -49,13 +52,15 @@ def _send_signals(house: House) -> Iterator[str]:
     for symbol in house.universe.symbols:
         signal = house.signals.latest(symbol)
         if signal is not None and signal.status == "ok" and (wanted == "all" or signal.action):
-            key = f"signal/{symbol}/{signal.decision_at.isoformat()}"
+            key = f"signal/{symbol}/{signal.as_of.isoformat()}"
             yield f"{key}: {send_once(house.workplace.alerts, key, signal_message(signal), os.environ)}"
 
 
 def _drift_retrain(house: House, job: AnyJob) -> dg.SensorDefinition:
     @dg.sensor(
-        job=job, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING,
+        job=job,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description="Retrains a symbol when its drift report says so; the report counts the cool-down and states the reason.",
     )
     def drift_retrain(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -78,6 +83,8 @@ def _drift_retrain(house: House, job: AnyJob) -> dg.SensorDefinition:
 
 def _retrain(symbol: str, seen: str, reason: str) -> dg.RunRequest:
     return dg.RunRequest(
-        run_key=f"drift {symbol} {seen}", partition_key=symbol, tags={"quant/reason": reason[:200]},
+        run_key=f"drift {symbol} {seen}",
+        partition_key=symbol,
+        tags={"quant/reason": reason[:200]},
         run_config={"ops": {"train": {"config": {"reason": reason}}}},
     )

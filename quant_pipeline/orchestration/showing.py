@@ -13,7 +13,7 @@ from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.validation.skill_table import POOLED
 
-SHOWN = ("log_loss", "auc", "ic")
+SHOWN = {"log_loss_gain": "log-loss gain on prior", "auc_direction": "AUC long against short", "ic": "IC"}
 SPANS = {POOLED: "out-of-fold", HOLDOUT: "final test"}
 
 
@@ -22,25 +22,32 @@ def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Pa
     path = house.workplace.lake / "skill_report" / f"{symbol}.parquet"
     page = house.workplace.reports / symbol / "skill_report.html"
     if not path.exists():
-        raise MissingUpstreamError(f"skill report of {symbol}", found="none", wanted="a finished training", mend=f"run: quant train {symbol}")
+        raise MissingUpstreamError(
+            f"skill report of {symbol}", found="none", wanted="a finished training", mend=f"run: quant train {symbol}"
+        )
     table = pl.read_parquet(path)
     names = table.filter(pl.col("kind") == "model")["model"].unique(maintain_order=True).to_list()
-    rows = [row for span in SPANS for name in sorted(names, key=lambda one: one != "ensemble") if (row := _row(table, name, span))]
+    rows = [
+        row for span in SPANS for name in sorted(names, key=lambda one: one != "ensemble") if (row := _row(table, name, span))
+    ]
     label = "SIMULATED market" if house.source.simulated else house.source.name
     return f"{symbol}: out-of-sample skill, 95 % intervals ({label})", rows, page.absolute()
 
 
 def _row(table: pl.DataFrame, model: str, span: str) -> dict[str, Any] | None:
     found = {metric: look_up(table, model, span, metric) for metric in SHOWN}
-    first = found["log_loss"]
+    first = found["ic"]
     if first is None:
         return None
     row: dict[str, Any] = {"model": model, "span": SPANS[span], "rows": first["rows"]}
-    for metric, cell in found.items():
-        row[metric] = f"{number(cell['value'], metric)} ({between(cell)})" if cell else ""
-        row[f"chance {metric}"] = number(cell["chance"], metric) if cell else ""
-    share = found["ic"]["share_of_reachable"] if found["ic"] else None
-    return {**row, "of reachable ic": "" if share is None else f"{share:.0%}"}
+    row |= {SHOWN[metric]: _cell(cell, metric) for metric, cell in found.items() if cell}
+    share = first["share_of_reachable"]
+    return row if share is None else {**row, "IC of best reachable": f"{share:.0%}"}
+
+
+def _cell(cell: dict[str, Any], metric: str) -> str:
+    beside = f"chance {number(cell['chance'], metric)}, best naive {number(cell['naive'], metric)}"
+    return f"{number(cell['value'], metric)} ({between(cell)})\n[dim]{beside}[/]"
 
 
 def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:
@@ -50,9 +57,14 @@ def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:
         return [{"field": "signal", "value": f"none yet; run: quant predict {symbol}"}]
     words = {1: "BUY", 0: "HOLD", -1: "SELL"}
     chosen = {
-        "symbol": f"{signal.symbol}{' (SIMULATED)' if signal.simulated else ''}", "decided": f"{signal.as_of:%Y-%m-%d %H:%M} UTC", "status": signal.status,
-        "action": words[signal.action], "position size": signal.position_size, "confidence": _percent(signal.confidence),
-        "short / neutral / long": " / ".join(_percent(p) for p in (signal.p_short, signal.p_neutral, signal.p_long)), "reason": signal.reason,
+        "symbol": f"{signal.symbol}{' (SIMULATED)' if signal.simulated else ''}",
+        "decided": f"{signal.as_of:%Y-%m-%d %H:%M} UTC",
+        "status": signal.status,
+        "action": words[signal.action],
+        "position size": signal.position_size,
+        "confidence": _percent(signal.confidence),
+        "short / neutral / long": " / ".join(_percent(p) for p in (signal.p_short, signal.p_neutral, signal.p_long)),
+        "reason": signal.reason,
         "bundle": signal.bundle_id,
     }
     return [{"field": name, "value": value} for name, value in chosen.items()]

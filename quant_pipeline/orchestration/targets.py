@@ -15,7 +15,12 @@ def parse_target(target: str, graph: dg.AssetGraph, house: House) -> tuple[dg.As
     """(asset key, partition key) of a target; raises `ConfigError` naming the nearest asset, symbol or fold."""
     parts = target.split("/")
     key, rest = next(
-        ((dg.AssetKey(parts[:count]), parts[count:]) for count in range(len(parts), 0, -1) if graph.has(dg.AssetKey(parts[:count]))), (None, [])
+        (
+            (dg.AssetKey(parts[:count]), parts[count:])
+            for count in range(len(parts), 0, -1)
+            if graph.has(dg.AssetKey(parts[:count]))
+        ),
+        (None, []),
     )
     if key is None:
         raise ConfigError(
@@ -24,13 +29,20 @@ def parse_target(target: str, graph: dg.AssetGraph, house: House) -> tuple[dg.As
     folds = isinstance(graph.get(key).partitions_def, dg.MultiPartitionsDefinition)
     if len(rest) != 1 + folds:
         example = f"{key.to_user_string()}/GC=F" + ("/fold_00" if folds else "")
-        raise ConfigError(f"target {target!r}", found=f"{len(rest)} parts after the asset", wanted=f"{1 + folds}", mend=f"write {example}")
+        raise ConfigError(
+            f"target {target!r}", found=f"{len(rest)} parts after the asset", wanted=f"{1 + folds}", mend=f"write {example}"
+        )
     house.symbol(rest[0])
     if not folds:
         return key, rest[0]
     names = house.experiment.splits.fold_names
     if rest[1] not in names:
-        raise ConfigError(f"fold {rest[1]!r}", found="no such fold", wanted=f"one of {', '.join(names)}", mend="see splits.folds of the experiment")
+        raise ConfigError(
+            f"fold {rest[1]!r}",
+            found="no such fold",
+            wanted=f"one of {', '.join(names)}",
+            mend="see splits.folds of the experiment",
+        )
     return key, fold_key(rest[0], rest[1])
 
 

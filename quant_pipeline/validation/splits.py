@@ -119,20 +119,32 @@ def check_oof(
     present), so in walk-forward every row after the first training span is there exactly once.
 
     Raises:
-        LeakageError: naming the model, fold, fault, number of rows and the first of them.
+        LeakageError: naming the model, fold, fault, number of rows and the first of them; or splits whose blocks
+            leave a row out more than once, or never.
     """
     everywhere = settings.fold_names if HOLDOUT in predictions["fold"] else settings.fold_names[:-1]
-    chosen = everywhere if folds is None else folds
-    faults = oof_audit(predictions, labels, {name: fold_rows(splits, name, labels, settings) for name in chosen})
-    if faults.is_empty():
-        return
-    first = faults.row(0, named=True)
-    raise LeakageError(
-        f"out-of-fold predictions of {first['where']}",
-        found=f"{first['rows']} rows that {first['fault']}, the first at {first['first_at']}",
-        wanted="each row predicted once by each fold that leaves it out, and by no other",
-        mend="materialize models and oof_predictions of these folds again, from one version of labels and splits",
-    )  # fmt: skip
+    chosen = {name: fold_rows(splits, name, labels, settings) for name in (everywhere if folds is None else folds)}
+    found = _uneven(chosen, set(predictions["fold"]), settings) if folds is None else ""
+    faults = oof_audit(predictions, labels, chosen)
+    if not found and faults.height:
+        first = faults.row(0, named=True)
+        found = f"{first['where']}: {first['rows']} rows that {first['fault']}, the first at {first['first_at']}"
+    if found:
+        raise LeakageError(
+            "out-of-fold predictions", found=found,
+            wanted="each row predicted once by each fold that leaves it out, and by no other",
+            mend="materialize models and oof_predictions of these folds again, from one version of labels and splits",
+        )  # fmt: skip
+
+
+def _uneven(folds: dict[str, FoldRows], named: set[str], settings: SplitSettings) -> str:
+    """What is wrong with the out-of-fold blocks themselves: strange folds, rows left out too often or never."""
+    if named - set(folds):
+        return f"predictions of {', '.join(sorted(named - set(folds)))}, which the splits do not have"
+    wanted = _group_count(settings.folds) - 1 if settings.scheme == "combinatorial" else 1
+    counts = np.bincount(_joined([rows.oof for name, rows in folds.items() if name != HOLDOUT]))
+    covered = counts[np.flatnonzero(counts)[0] :]
+    return "" if (covered == wanted).all() else f"rows left out by {covered.min()} to {covered.max()} folds instead of {wanted}"
 
 
 def _plan(n: int, settings: SplitSettings) -> Iterator[tuple[str, list[Span], list[Span]]]:

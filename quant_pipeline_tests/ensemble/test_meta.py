@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from quant_pipeline.config.experiment import CalibrationSettings, EnsembleSettings
-from quant_pipeline.ensemble.meta import MetaLearner, fit_meta
+from quant_pipeline.ensemble.meta import MetaFit, MetaLearner, fit_meta
 from quant_pipeline.ensemble.oof import SCHEMA, base_predictions
 from quant_pipeline.ensemble.voting import vote
-from quant_pipeline.errors import LeakageError
+from quant_pipeline.errors import BundleError, LeakageError
 from quant_pipeline.validation.skill import log_loss
 
 META, CALIBRATION = EnsembleSettings(), CalibrationSettings()
@@ -46,6 +46,11 @@ def test_nested_rows_are_predictions(fit, one):
     assert fit.nested["decision_at"].equals(one.labels["decision_at"])
     assert fit.nested["timestamp"].equals(one.labels["timestamp"])
     np.testing.assert_allclose(fit.nested.select(pl.sum_horizontal("p_short", "p_neutral", "p_long")).to_series(), 1, atol=1e-12)
+    first = fit.nested.filter(pl.col("stack_rows") == 0)
+    assert fit.nested["e_long"].null_count() == fit.nested["e_short"].null_count() == len(first) == 300
+    late = fit.nested.tail(300)  # costs of 0.001 a round trip, on both sides
+    np.testing.assert_allclose(late["e_long"], late["e_r"] - 0.001, atol=1e-12)
+    np.testing.assert_allclose(late["e_short"], -late["e_r"] - 0.001, atol=1e-12)
     correlation = np.corrcoef(fit.nested["e_r"], one.labels["forward_return"])[0, 1]
     assert correlation > 0.2
 
@@ -56,6 +61,22 @@ def test_json_keeps_every_bit(fit, one):
     p = base_predictions(one.predictions, one.models).p
     np.testing.assert_array_equal(reborn.combine(p), fit.learner.combine(p))
     assert all((reborn.combine(p[i : i + 1])[0] == reborn.combine(p)[i]).all() for i in range(0, 1_500, 50))
+
+
+def test_a_saved_fit_is_whole_or_refused(fit, tmp_path):
+    fit.save(tmp_path / "one")
+    fit.save(tmp_path / "two")
+    loaded = MetaFit.load(tmp_path / "one")
+    assert loaded.learner == fit.learner
+    assert loaded.nested.equals(fit.nested)
+    assert loaded.report.equals(fit.report)
+    for path in sorted((tmp_path / "one").iterdir()):
+        raw = path.read_bytes()
+        assert raw == (tmp_path / "two" / path.name).read_bytes()
+        path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+        with pytest.raises(BundleError, match=path.name):
+            MetaFit.load(tmp_path / "one")
+        path.write_bytes(raw)
 
 
 def test_a_second_fit_is_equal(fit, one):

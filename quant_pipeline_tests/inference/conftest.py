@@ -64,7 +64,7 @@ class StandIn:
 def small_experiment() -> Experiment:
     return Experiment.parse(
         {
-            "name": "small", "ladder": ["1m", "15m", "1h"], "models": [{"name": "logistic"}],
+            "name": "small", "ladder": ["1m", "15m", "25m", "1h"], "models": [{"name": "logistic"}],
             "features": {"families": ["returns", "volatility"], "zscore_window": 30, "zscore_min_periods": 10},
         },
         "test",

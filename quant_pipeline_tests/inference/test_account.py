@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from quant_pipeline.inference import account
 from quant_pipeline.inference.account import MEMORY, Account
 from quant_pipeline.inference.signals import Signal
 from quant_pipeline.risk.portfolio import PortfolioState
@@ -51,6 +52,17 @@ def test_signals_of_the_moment_and_later_do_not_count(traded):
         emit(traded, "BTC-USD", AT + hours * HOUR + timedelta(minutes=1), -1)
     assert late.at(AT + 9 * HOUR) == before
     assert Account(traded, AT + 9 * HOUR, AT + 9 * HOUR).at(AT + 9 * HOUR) == before
+
+
+def test_the_memory_begins_at_a_midnight_whoever_opened_the_account(traded, monkeypatch):
+    monkeypatch.setattr(account, "MEMORY", timedelta(days=1))
+    moments = [AT + hours * HOUR for hours in (20, 34, 45, 59)]
+    span = Account(traded, AT, moments[-1])
+    short = [span.at(at) for at in moments]
+    assert short == [Account(traded, at, at).at(at) for at in moments]
+    monkeypatch.setattr(account, "MEMORY", timedelta(days=2))
+    longer = [Account(traded, at, at).at(at).equity for at in moments]
+    assert longer != [state.equity for state in short]
 
 
 def test_it_forgets_after_its_memory(traded):

@@ -35,6 +35,10 @@ def test_the_rule(p_short, p_long, e_long, e_short):
     assert made.reason
 
 
+def test_at_the_limit_it_still_acts():
+    assert decide({**GOOD, "p_long": 0.55, "p_short": 0.45}, SETTINGS, GOLD).size == 1.0
+
+
 def test_a_long_says_what_it_pays():
     made = decide(GOOD, SETTINGS, GOLD)
     assert made.action == 1

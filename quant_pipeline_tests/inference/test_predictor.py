@@ -60,7 +60,7 @@ def test_the_bundle_is_asked_for_its_columns_at_the_decision(bundle, raw, task):
 @given(hours=st.integers(0, 200))
 def test_live_features_are_the_rows_of_a_full_recompute(make_bundle, raw, task, hours):
     experiment, as_of = task.experiment, AT - hours * HOUR
-    bundle = make_bundle(columns=("log_return_1_1h", "atr_1h", "bb_width_15m", "parkinson_1m"))
+    bundle = make_bundle(columns=("log_return_1_1h", "atr_1h", "bb_width_15m", "parkinson_25m"))
     predict_signal(bundle, raw, task, as_of=as_of)
     rungs, _ = build_bars(raw, "24/7", experiment.ladder, as_of=AT)
     whole, _ = build_features(rungs, experiment.features, experiment.primary, "24/7")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import threading
 from datetime import UTC, datetime, timedelta, timezone
 
 import polars as pl
@@ -109,6 +111,32 @@ def test_an_ok_signal_takes_the_place_of_one_that_said_nothing(store, status):
     assert pl.read_parquet(store.root / "GC=F.parquet")["status"].to_list() == ["ok"]
     assert [Signal.from_bytes(path.read_bytes(), "x").status for path in store.root.glob("GC=F/other/*")] == [status]
     assert store.write(silent(status)) == "conflict"
+
+
+def test_one_silence_does_not_replace_another(store):
+    store.write(silent("no_model"))
+    assert store.write(silent("stale")) == "conflict"
+    assert store.latest("GC=F").status == "no_model"
+
+
+def test_a_replaced_signal_shows_though_its_file_looks_older_than_the_table(store):
+    store.write(silent())
+    table = store.root / "GC=F.parquet"
+    os.utime(table, (table.stat().st_mtime + 100,) * 2)
+    store.write(signal())
+    assert pl.read_parquet(table)["status"].to_list() == ["ok"]
+
+
+def test_one_writer_of_a_table_at_a_time(store):
+    store.write(signal())
+    writer = threading.Thread(target=store.write, args=[signal(as_of=AT + HOUR)])
+    with module._locked(store.root / "GC=F" / ".lock"):
+        writer.start()
+        writer.join(0.3)
+        assert writer.is_alive()
+        assert pl.read_parquet(store.root / "GC=F.parquet").height == 1
+    writer.join()
+    assert pl.read_parquet(store.root / "GC=F.parquet").height == 2
 
 
 def test_reading_by_span_and_the_latest(store):

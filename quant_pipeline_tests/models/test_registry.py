@@ -14,7 +14,7 @@ HEAVY = ("lightgbm", "xgboost", "sklearn", "torch", "catboost", "transformers")
 
 def test_the_first_three_are_found_with_their_specs():
     assert {"lightgbm", "xgboost", "logistic"} <= set(registry.names())
-    spec = registry.get("lightgbm").spec
+    spec = registry.spec("lightgbm")
     assert (spec.name, spec.family, spec.view, spec.needs_scaling) == ("lightgbm", "boosting", "feature_matrix", False)
     assert registry.get("logistic").spec.needs_scaling
 

@@ -242,15 +242,25 @@ class TestOutOfFold:
     @pytest.mark.parametrize(
         ("spoil", "fault"),
         [
-            (lambda made: made.slice(1), "lightgbm, fold_00: found 1 rows that are not predicted"),
-            (lambda made: pl.concat([made, made.tail(2)]), "logistic, fold_04: found 2 rows that are predicted more than once"),
+            (lambda made: made.slice(1), "lightgbm, fold_00: 1 rows that are not predicted"),
+            (lambda made: pl.concat([made, made.tail(2)]), "logistic, fold_04: 2 rows that are predicted more than once"),
             (lambda made: made.filter(pl.col("fold") != "fold_03"), "lightgbm, fold_03: .* are not predicted"),
             (lambda made: made.with_columns(pl.col("decision_at") + timedelta(minutes=1)), "have no label"),
             (lambda made: made.with_columns(pl.col("decision_at") - 200 * HOUR), "were learned from by the fold"),
             (lambda made: made.with_columns(pl.col("decision_at") + 90 * HOUR), "lie outside the fold's block"),
+            (lambda made: made.with_columns(fold=pl.lit("fold_77")), "predictions of fold_77, which the splits do not have"),
             (lambda made: made.clear(), "no model, fold_00: .* are not predicted"),
         ],
     )
     def test_faults_are_named(self, spoil, fault):
         with pytest.raises(LeakageError, match=fault):
             self.check(spoil(self.predictions()))
+
+    @pytest.mark.parametrize(("earlier", "fault"), [(3, "left out by 1 to 2 folds"), (-3, "left out by 0 to 1 folds")])
+    def test_blocks_that_overlap_or_leave_a_gap_are_refused(self, earlier, fault):
+        other = TestOutOfFold()
+        moved = (pl.col("fold") == "fold_02") & (pl.col("role") == "oof")
+        start = pl.when(moved).then(pl.col("start") - earlier * HOUR).otherwise("start")
+        other.splits = self.splits.with_columns(start=start)
+        with pytest.raises(LeakageError, match=fault):
+            other.check(other.predictions())

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import dagster as dg
-import polars as pl
 
 from quant_pipeline.orchestration.assets.common import OWNERS
 from quant_pipeline.orchestration.house import House
@@ -23,7 +22,12 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
     version = code_version("bars", settings=(house.experiment.ladder, house.experiment.history_days, instruments))
     specs = [
         dg.AssetSpec(
-            rung_key(rung), group_name="bars", owners=OWNERS, kinds={"python", "polars"}, code_version=version, skippable=True,
+            rung_key(rung),
+            group_name="bars",
+            owners=OWNERS,
+            kinds={"python", "polars"},
+            code_version=version,
+            skippable=True,
             description=f"Cleaned {rung} bars anchored to the session open, with n_source, complete and known_at.",
             metadata={"quant/stored": "table"},
         )
@@ -32,7 +36,10 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
 
     @dg.multi_asset(
         outs={f"bars_{spec.key.path[-1]}": dg.AssetOut.from_spec(spec, dagster_type=dg.Any, is_required=False) for spec in specs},
-        deps=["raw_bars"], partitions_def=symbols(house), can_subset=True, name="bars",
+        deps=["raw_bars"],
+        partitions_def=symbols(house),
+        can_subset=True,
+        name="bars",
     )
     def bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Iterator[Result]:
         from quant_pipeline.bars.build import build_bars

@@ -27,14 +27,24 @@ def _bundle(house: House) -> dg.AssetsDefinition:
     version = code_version("inference/bundle", "inference/build", "views/reference", settings=(house.experiment,))
     tables = ("meta_learner", "features", "labels", "splits")
 
-    @dg.asset(
+    @described(
+        "deploy",
+        version,
+        kinds={"json"},
+        stored="table",
         ins={**{name: dg.AssetIn() for name in tables}, **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}},
-        deps=["raw_bars"], partitions_def=symbols(house), **described("deploy", version, kinds={"json"}, stored="table"),
-        description="The deployable: the holdout fold's models and the meta-learner, sealed. The table is what it says of the final test span.",
+        deps=["raw_bars"],
+        partitions_def=symbols(house),
+        description="The holdout fold's models and the meta-learner, sealed. The table is what they say of the final test span.",
     )
     def bundle(
-        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], meta_learner: MetaFit, features: pl.DataFrame, labels: pl.DataFrame,
-        splits: pl.DataFrame, **models: dict[str, Any],
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        meta_learner: MetaFit,
+        features: pl.DataFrame,
+        labels: pl.DataFrame,
+        splits: pl.DataFrame,
+        **models: dict[str, Any],
     ) -> Result:
         from quant_pipeline.inference.build import BundleParts, build_bundle
         from quant_pipeline.orchestration.figures import lines
@@ -45,11 +55,20 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         parts = BundleParts(fitted, meta_learner, features, labels, splits)
         cutoff = house.cutoff(symbol)
         folder, forecasts = build_bundle(
-            house.workplace.bundles / symbol, parts, house.experiment, symbol=symbol, as_of=cutoff,
-            data_fingerprint=house.store.fingerprint(symbol, until=cutoff), test_log=test_log(house, symbol), who=context.run_id, when=house.workplace.now(),
+            house.workplace.bundles / symbol,
+            parts,
+            house.experiment,
+            symbol=symbol,
+            as_of=cutoff,
+            data_fingerprint=house.store.fingerprint(symbol, until=cutoff),
+            test_log=test_log(house, symbol),
+            who=context.run_id,
+            when=house.workplace.now(),
         )
         return table_result(
-            forecasts, time="decision_at", extra={"bundle": folder.name, "folder": dg.MetadataValue.path(str(folder))},
+            forecasts,
+            time="decision_at",
+            extra={"bundle": folder.name, "folder": dg.MetadataValue.path(str(folder))},
             figure=lines(forecasts, "decision_at", ["p_short", "p_long"], f"{symbol}: the bundle on the final test span"),
         )
 
@@ -59,24 +78,48 @@ def _bundle(house: House) -> dg.AssetsDefinition:
 def _champion(house: House) -> dg.AssetsDefinition:
     version = code_version("inference/champion", settings=(house.experiment.champion,))
 
-    @dg.asset(
-        ins={"bundle": dg.AssetIn(), "features": dg.AssetIn(), "labels": dg.AssetIn()}, partitions_def=symbols(house),
-        **described("deploy", version, kinds={"json"}), description="Which bundle is live, since when, and why; every decision stays in the history.",
+    @described(
+        "deploy",
+        version,
+        kinds={"json"},
+        ins={"bundle": dg.AssetIn(), "features": dg.AssetIn(), "labels": dg.AssetIn()},
+        partitions_def=symbols(house),
+        description="Which bundle is live, since when, and why; every decision stays in the history.",
     )
     def champion(
-        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], bundle: pl.DataFrame, features: pl.DataFrame, labels: pl.DataFrame
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        bundle: pl.DataFrame,
+        features: pl.DataFrame,
+        labels: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.inference.build import judge_challenger
 
         symbol = context.partition_key
         event = judge_challenger(
-            house.champions, house.workplace.bundles / symbol, bundle, features, labels, house.experiment.champion,
-            symbol=symbol, as_of=house.cutoff(symbol),
+            house.champions,
+            house.workplace.bundles / symbol,
+            bundle,
+            features,
+            labels,
+            house.experiment.champion,
+            symbol=symbol,
+            as_of=house.cutoff(symbol),
         )
-        history = pl.DataFrame([{"as_of": str(e.as_of), "live": e.live, "challenger": e.challenger, "reason": e.reason} for e in house.champions.events(symbol)])
+        history = pl.DataFrame(
+            [
+                {"as_of": str(e.as_of), "live": e.live, "challenger": e.challenger, "reason": e.reason}
+                for e in house.champions.events(symbol)
+            ]
+        )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(hashlib.sha256(f"{event.live}{event.as_of}".encode()).hexdigest()),
-            metadata={"live": event.live, "promoted": event.promoted, "reason": event.reason, "history": dg.MetadataValue.md(markdown_table(history.tail(10)))},
+            metadata={
+                "live": event.live,
+                "promoted": event.promoted,
+                "reason": event.reason,
+                "history": dg.MetadataValue.md(markdown_table(history.tail(10))),
+            },
         )
 
     return champion

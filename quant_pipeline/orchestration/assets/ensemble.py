@@ -4,7 +4,6 @@ import dagster as dg
 import polars as pl
 
 from quant_pipeline.config.experiment import HOLDOUT
-from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import fold_key, symbols
@@ -18,14 +17,25 @@ def ensemble_assets(house: House) -> list[dg.AssetsDefinition]:
     names = [model.name for model in experiment.models]
     version = code_version("ensemble", settings=(experiment.ensemble, experiment.calibration, names))
 
-    @dg.asset(
-        ins={"oof_predictions": dg.AssetIn(), "labels": dg.AssetIn(), "splits": dg.AssetIn()}, partitions_def=symbols(house),
-        **described("ensemble", version, kinds={"numpy"}, stored="folder"),
+    @described(
+        "ensemble",
+        version,
+        kinds={"numpy"},
+        stored="folder",
+        ins={"oof_predictions": dg.AssetIn(), "labels": dg.AssetIn(), "splits": dg.AssetIn()},
+        partitions_def=symbols(house),
         description="Stack of the base models, calibrated, fitted on out-of-fold rows; scored on rows it had not seen.",
-        check_specs=[dg.AssetCheckSpec("oof_integrity", asset="meta_learner", description="Every row predicted once, never by a fold that saw it.")],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "oof_integrity", asset="meta_learner", description="Every row predicted once, never by a fold that saw it."
+            )
+        ],
     )
     def meta_learner(
-        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], oof_predictions: dict[str, pl.DataFrame], labels: pl.DataFrame,
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        oof_predictions: dict[str, pl.DataFrame],
+        labels: pl.DataFrame,
         splits: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.ensemble.meta import fit_meta
@@ -34,13 +44,16 @@ def ensemble_assets(house: House) -> list[dg.AssetsDefinition]:
         experiment = house.experiment
         final = fold_key(context.partition_key, HOLDOUT)
         rows = pl.concat(frame for key, frame in sorted(oof_predictions.items()) if key != final)
-        test_start = splits.filter(pl.col("fold") == HOLDOUT, pl.col("role") == "oof")["start"].min()
+        test_start = splits.filter(pl.col("fold") == HOLDOUT, pl.col("role") == "oof")["start"][0]
         fit = fit_meta(rows, labels, names, experiment.ensemble, experiment.calibration, until=test_start)
         losses = dict(fit.report.select("name", "log_loss").iter_rows())
         return dg.MaterializeResult(
-            value=fit, check_results=[_integrity(rows, labels, splits, house)],
+            value=fit,
+            check_results=[_integrity(rows, labels, splits, house)],
             metadata={
-                "nested_rows": fit.nested.height, "calibrator": fit.learner.calibrator.method, "log_losses": dg.MetadataValue.md(markdown_table(fit.report)),
+                "nested_rows": fit.nested.height,
+                "calibrator": fit.learner.calibrator.method,
+                "log_losses": dg.MetadataValue.md(markdown_table(fit.report)),
                 "picture": picture(counts(losses, "log-loss on the same out-of-sample rows, lower is better")),
             },
         )

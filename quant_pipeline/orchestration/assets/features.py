@@ -21,10 +21,19 @@ def feature_assets(house: House) -> list[dg.AssetsDefinition]:
     version = code_version("features", "bars/asof", settings=(experiment.features, experiment.primary, experiment.ladder))
     ins = {f"bars_{rung}": dg.AssetIn(key=rung_key(rung)) for rung in experiment.ladder}
 
-    @dg.asset(
-        ins=ins, partitions_def=symbols(house), **described("features", version, kinds={"polars"}, stored="table"),
+    @described(
+        "features",
+        version,
+        kinds={"polars"},
+        stored="table",
+        ins=ins,
+        partitions_def=symbols(house),
         description="All enabled features at each decision time, joined as-of from every rung.",
-        check_specs=[dg.AssetCheckSpec("prefix_audit", asset="features", description="Rows recomputed from history up to their own time are equal.")],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "prefix_audit", asset="features", description="Rows recomputed from history up to their own time are equal."
+            )
+        ],
     )
     def features(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **bars: pl.DataFrame) -> Result:
         from quant_pipeline.features.build import build_features
@@ -34,7 +43,10 @@ def feature_assets(house: House) -> list[dg.AssetsDefinition]:
         calendar = house.symbol(symbol).calendar
         frame, ledger = build_features(rungs, house.experiment.features, house.experiment.primary, calendar)
         return table_result(
-            frame, ledger=ledger, time="decision_at", checks=[_audit(rungs, frame, house, calendar)],
+            frame,
+            ledger=ledger,
+            time="decision_at",
+            checks=[_audit(rungs, frame, house, calendar)],
             figure=counts(_families(frame), "feature columns by prefix"),
         )
 
@@ -52,7 +64,9 @@ def _audit(rungs: dict[str, pl.DataFrame], frame: pl.DataFrame, house: House, ca
     cuts = random_cuts(frame["decision_at"], AUDIT_CUTS, seed=house.experiment.seed)
     differences = prefix_audit(compute, frame, cuts)
     return dg.AssetCheckResult(
-        check_name="prefix_audit", passed=differences.is_empty(), severity=dg.AssetCheckSeverity.ERROR,
+        check_name="prefix_audit",
+        passed=differences.is_empty(),
+        severity=dg.AssetCheckSeverity.ERROR,
         metadata={"cuts": len(cuts), "columns": frame.width, "differences": differences.height},
     )
 

@@ -13,8 +13,12 @@ def ingest_assets(house: House) -> list[dg.AssetsDefinition]:
     """The `raw_bars` asset."""
     version = code_version("sources/ingest", settings=(house.workplace.profile, house.experiment.history_days))
 
-    @dg.asset(
-        partitions_def=symbols(house), pool=f"source_{house.workplace.profile}", **described("ingest", version, kinds={"parquet"}),
+    @described(
+        "ingest",
+        version,
+        kinds={"parquet"},
+        partitions_def=symbols(house),
+        pool=f"source_{house.workplace.profile}",
         description="Validated bars of each native interval. The data version covers the bars that training sees.",
     )
     def raw_bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
@@ -26,8 +30,13 @@ def ingest_assets(house: House) -> list[dg.AssetsDefinition]:
         newest = house.store.last(symbol, "1m")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(f"{house.store.fingerprint(symbol, until=cutoff)[:16]}@{cutoff:%Y-%m-%d}"),
-            metadata={**ledger_metadata(ledger), "source": house.source.name, "simulated": house.source.simulated,
-                      "newest_bar": str(newest), "training_cutoff": str(cutoff)},
+            metadata={
+                **ledger_metadata(ledger),
+                "source": house.source.name,
+                "simulated": house.source.simulated,
+                "newest_bar": str(newest),
+                "training_cutoff": str(cutoff),
+            },
         )
 
     return [raw_bars]

@@ -26,10 +26,17 @@ def _costs(house: House) -> list[tuple[str, float]]:
 
 def _barriers(house: House) -> dg.AssetsDefinition:
     experiment = house.experiment
-    version = code_version("labels", settings=(experiment.labels, experiment.splits, experiment.seed, experiment.primary, _costs(house)))
+    version = code_version(
+        "labels", settings=(experiment.labels, experiment.splits, experiment.seed, experiment.primary, _costs(house))
+    )
 
-    @dg.asset(
-        ins=_rungs(house), partitions_def=symbols(house), **described("labels", version, kinds={"optuna"}, stored="table"),
+    @described(
+        "labels",
+        version,
+        kinds={"optuna"},
+        stored="table",
+        ins=_rungs(house),
+        partitions_def=symbols(house),
         description="The barriers that labels use: tuned on the first training span only, or as the experiment says.",
     )
     def barriers(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **bars: pl.DataFrame) -> Result:
@@ -50,13 +57,21 @@ def _barriers(house: House) -> dg.AssetsDefinition:
 def _labels(house: House) -> dg.AssetsDefinition:
     version = code_version("labels", settings=(house.experiment.primary, _costs(house)))
 
-    @dg.asset(
-        ins={**_rungs(house), "barriers": dg.AssetIn(), "features": dg.AssetIn()}, partitions_def=symbols(house),
-        **described("labels", version, kinds={"numba"}, stored="table"),
+    @described(
+        "labels",
+        version,
+        kinds={"numba"},
+        stored="table",
+        ins={**_rungs(house), "barriers": dg.AssetIn(), "features": dg.AssetIn()},
+        partitions_def=symbols(house),
         description="Triple-barrier labels on net profit, resolved on 1m bars, of every decision that has features.",
     )
     def labels(
-        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], barriers: pl.DataFrame, features: pl.DataFrame, **bars: pl.DataFrame
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        barriers: pl.DataFrame,
+        features: pl.DataFrame,
+        **bars: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.bars.build import finest_path
         from quant_pipeline.config.experiment import LabelSettings
@@ -65,10 +80,15 @@ def _labels(house: House) -> dg.AssetsDefinition:
 
         rungs = _by_rung(bars)
         settings = LabelSettings.parse(barriers.row(0, named=True), "barriers")
-        frame, ledger = label_bars(rungs[house.experiment.primary], finest_path(rungs), settings, house.symbol(context.partition_key).costs)
+        frame, ledger = label_bars(
+            rungs[house.experiment.primary], finest_path(rungs), settings, house.symbol(context.partition_key).costs
+        )
         kept = frame.join(features, on="decision_at", how="semi")
         ledger.drop("no_features", frame.height - kept.height)
-        shares = {name: float((kept["label"] == value).mean() or 0) for name, value in (("short", -1), ("neutral", 0), ("long", 1))}
+        shares = {
+            name: kept.filter(pl.col("label") == value).height / max(kept.height, 1)
+            for name, value in (("short", -1), ("neutral", 0), ("long", 1))
+        }
         return table_result(kept, ledger=ledger, time="decision_at", figure=counts(shares, "share of each label"))
 
     return labels
@@ -77,8 +97,13 @@ def _labels(house: House) -> dg.AssetsDefinition:
 def _weights(house: House) -> dg.AssetsDefinition:
     version = code_version("labels/weights", settings=(house.experiment.weights,))
 
-    @dg.asset(
-        ins={**_rungs(house), "labels": dg.AssetIn()}, partitions_def=symbols(house), **described("labels", version, kinds={"numba"}, stored="table"),
+    @described(
+        "labels",
+        version,
+        kinds={"numba"},
+        stored="table",
+        ins={**_rungs(house), "labels": dg.AssetIn()},
+        partitions_def=symbols(house),
         description="Label quality (0.5 to 1.5) times average uniqueness, at mean 1.",
     )
     def sample_weights(
@@ -89,7 +114,9 @@ def _weights(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.orchestration.figures import lines
 
         frame = weigh(labels, house.experiment.weights, finest_path(_by_rung(bars)))
-        return table_result(frame, time="decision_at", figure=lines(frame, "decision_at", ["weight"], f"sample weight, {context.partition_key}"))
+        return table_result(
+            frame, time="decision_at", figure=lines(frame, "decision_at", ["weight"], f"sample weight, {context.partition_key}")
+        )
 
     return sample_weights
 
@@ -97,8 +124,11 @@ def _weights(house: House) -> dg.AssetsDefinition:
 def _splits(house: House) -> dg.AssetsDefinition:
     version = code_version("validation/splits", "validation/purging", settings=(house.experiment.splits,))
 
-    @dg.asset(
-        partitions_def=symbols(house), **described("splits", version, stored="table"),
+    @described(
+        "splits",
+        version,
+        stored="table",
+        partitions_def=symbols(house),
         description="Fold boundaries with purge and embargo, as rows one can read; the holdout is the final test span.",
     )
     def splits(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], labels: pl.DataFrame) -> Result:

@@ -31,18 +31,32 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
     params = registry.create(settings.name, settings.params).params
     family = registry.get(settings.name).spec.family
     version = code_version(
-        "models/base", f"models/{family}/{settings.name}", "models/contract", "models/probabilities", "models/scaling", "views",
+        "models/base",
+        f"models/{family}/{settings.name}",
+        "models/contract",
+        "models/probabilities",
+        "models/scaling",
+        "views",
         settings=(params, house.experiment.seed, house.experiment.splits),
     )
 
-    @dg.asset(
-        key=model_key(settings.name), partitions_def=symbol_folds(house),
-        ins={name: dg.AssetIn() for name in INPUTS}, **described("models", version, kinds={settings.name}, stored="folder"),
+    @described(
+        "models",
+        version,
+        kinds={settings.name},
+        stored="folder",
+        key=model_key(settings.name),
+        partitions_def=symbol_folds(house),
+        ins={name: dg.AssetIn() for name in INPUTS},
         description=f"{settings.name} fitted on the fold's training rows, stopped early on its inner validation rows.",
     )
     def model(
-        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], features: pl.DataFrame, labels: pl.DataFrame,
-        sample_weights: pl.DataFrame, splits: pl.DataFrame,
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        features: pl.DataFrame,
+        labels: pl.DataFrame,
+        sample_weights: pl.DataFrame,
+        splits: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.models.contract import make_samples
         from quant_pipeline.validation.splits import fold_rows
@@ -54,7 +68,12 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
         metrics = fitted.fit(samples.take(rows.train), samples.take(rows.valid), house.experiment.seed)
         importance = fitted.feature_importance().head(15)
         return dg.MaterializeResult(
-            value=fitted, metadata={**asdict(metrics), "class_counts": list(metrics.class_counts), "importance": dg.MetadataValue.md(markdown_table(importance))}
+            value=fitted,
+            metadata={
+                **asdict(metrics),
+                "class_counts": list(metrics.class_counts),
+                "importance": dg.MetadataValue.md(markdown_table(importance)),
+            },
         )
 
     return model
@@ -65,13 +84,21 @@ def _oof(house: House) -> dg.AssetsDefinition:
     version = code_version("ensemble/oof", "views", settings=(names, house.experiment.splits))
     ins = {"features": dg.AssetIn(), "labels": dg.AssetIn(), "splits": dg.AssetIn()}
 
-    @dg.asset(
-        ins={**ins, **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}}, partitions_def=symbol_folds(house),
-        **described("models", version, kinds={"polars"}, stored="table"),
+    @described(
+        "models",
+        version,
+        kinds={"polars"},
+        stored="table",
+        ins={**ins, **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}},
+        partitions_def=symbol_folds(house),
         description="Each model's predictions on the fold's out-of-fold block, which none of them was trained on.",
     )
     def oof_predictions(
-        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], features: pl.DataFrame, labels: pl.DataFrame, splits: pl.DataFrame,
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        features: pl.DataFrame,
+        labels: pl.DataFrame,
+        splits: pl.DataFrame,
         **models: Any,
     ) -> Result:
         from quant_pipeline.ensemble.oof import oof_frame
@@ -83,9 +110,12 @@ def _oof(house: House) -> dg.AssetsDefinition:
         block = labels[fold_rows(splits, str(fold), labels, house.experiment.splits).oof]
         view = make_samples(features, block).view
         frame = pl.concat(
-            oof_frame(models[f"model_{name}"].predict(view), timestamp=block["timestamp"], fold=str(fold), model=name) for name in names
+            oof_frame(models[f"model_{name}"].predict(view), timestamp=block["timestamp"], fold=str(fold), model=name)
+            for name in names
         )
         first = frame.filter(pl.col("model") == names[0])
-        return table_result(frame, time="decision_at", figure=lines(first, "decision_at", ["p_short", "p_long"], f"{names[0]} on {fold}"))
+        return table_result(
+            frame, time="decision_at", figure=lines(first, "decision_at", ["p_short", "p_long"], f"{names[0]} on {fold}")
+        )
 
     return oof_predictions

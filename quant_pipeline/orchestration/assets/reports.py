@@ -18,18 +18,29 @@ def report_assets(house: House) -> list[dg.AssetsDefinition]:
 
 
 def _skill(house: House) -> dg.AssetsDefinition:
-    version = code_version("backtest", "validation/skill", "validation/skill_table", "validation/bootstrap", "validation/baselines",
-                           settings=(house.experiment.name,))  # fmt: skip
+    metrics = [f"validation/{module}" for module in ("skill", "skill_kernels", "skill_table", "bootstrap", "baselines")]
+    version = code_version("backtest", *metrics, settings=(house.experiment.name,))
     tables = ("meta_learner", "oof_predictions", "bundle", "labels", "splits", "barriers")
 
-    @dg.asset(
+    @described(
+        "reports",
+        version,
+        kinds={"html", "matplotlib"},
+        stored="table",
         ins={**{name: dg.AssetIn() for name in tables}, "bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
-        partitions_def=symbols(house), **described("reports", version, kinds={"html", "matplotlib"}, stored="table"),
-        description="Every model and the ensemble: metrics with block-bootstrap intervals beside chance and naive baselines. Opens as a page.",
+        partitions_def=symbols(house),
+        description="Every model and the ensemble: metrics with intervals beside chance and naive baselines. Opens as a page.",
     )
     def skill_report(
-        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], meta_learner: MetaFit, oof_predictions: dict[str, pl.DataFrame],
-        bundle: pl.DataFrame, labels: pl.DataFrame, splits: pl.DataFrame, barriers: pl.DataFrame, bars: pl.DataFrame,
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        meta_learner: MetaFit,
+        oof_predictions: dict[str, pl.DataFrame],
+        bundle: pl.DataFrame,
+        labels: pl.DataFrame,
+        splits: pl.DataFrame,
+        barriers: pl.DataFrame,
+        bars: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.backtest.skill_report import prepare, render
         from quant_pipeline.inference.evidence import all_predictions, oracle_forecast
@@ -38,12 +49,21 @@ def _skill(house: House) -> dg.AssetsDefinition:
         predictions = all_predictions(oof_predictions.values(), meta_learner.nested, bundle)
         oracle = oracle_forecast(house.source, symbol, labels, house.experiment.primary, int(barriers["max_bars"][0]))
         inputs = prepare(
-            predictions, labels, splits, bars, house.symbol(symbol).costs, symbol=symbol, simulated=house.source.simulated, oracle=oracle,
+            predictions,
+            labels,
+            splits,
+            bars,
+            house.symbol(symbol).costs,
+            symbol=symbol,
+            simulated=house.source.simulated,
+            oracle=oracle,
             facts=house.provenance(symbol),
         )
         report = render(inputs)
         page = house.publish(symbol, "skill_report", report.html, report.png)
-        return table_result(report.table, extra={"page": dg.MetadataValue.url(page.absolute().as_uri()), "summary": png_picture(report.png)})
+        return table_result(
+            report.table, extra={"page": dg.MetadataValue.url(page.absolute().as_uri()), "summary": png_picture(report.png)}
+        )
 
     return skill_report
 
@@ -51,13 +71,21 @@ def _skill(house: House) -> dg.AssetsDefinition:
 def _backtest(house: House) -> dg.AssetsDefinition:
     version = code_version("backtest/engine", "backtest/kernel", "inference/decision", settings=(house.experiment.signal,))
 
-    @dg.asset(
+    @described(
+        "reports",
+        version,
+        kinds={"numba"},
+        stored="table",
         ins={"meta_learner": dg.AssetIn(), "bundle": dg.AssetIn(), "bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
-        partitions_def=symbols(house), **described("reports", version, kinds={"numba"}, stored="table"),
+        partitions_def=symbols(house),
         description="Equity of following the signals' own decision rule, out of sample, net of costs, beside buy-and-hold.",
     )
     def backtest(
-        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], meta_learner: MetaFit, bundle: pl.DataFrame, bars: pl.DataFrame
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        meta_learner: MetaFit,
+        bundle: pl.DataFrame,
+        bars: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.backtest.engine import buy_and_hold, run_backtest
         from quant_pipeline.backtest.statistics import statistics
@@ -71,8 +99,15 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         made = run_backtest(decide_all(forecasts, house.experiment.signal, instrument.risk), span, instrument.costs)
         equity = made.equity.with_columns(buy_and_hold=buy_and_hold(span, instrument.costs).equity["net"])
         found = statistics(made)
-        figure = lines(equity, "known_at", ["net", "gross", "buy_and_hold"], f"{context.partition_key}: equity of the decision rule")
-        return table_result(equity, time="known_at", figure=figure, extra={"statistics": dg.MetadataValue.text(str(found)), "trades": made.trades.height})
+        figure = lines(
+            equity, "known_at", ["net", "gross", "buy_and_hold"], f"{context.partition_key}: equity of the decision rule"
+        )
+        return table_result(
+            equity,
+            time="known_at",
+            figure=figure,
+            extra={"statistics": dg.MetadataValue.text(str(found)), "trades": made.trades.height},
+        )
 
     return backtest
 
@@ -80,21 +115,37 @@ def _backtest(house: House) -> dg.AssetsDefinition:
 def _drift(house: House) -> dg.AssetsDefinition:
     version = code_version("monitoring/drift", settings=(house.experiment.drift,))
 
-    @dg.asset(
-        deps=["raw_bars", "champion"], partitions_def=symbols(house), **described("reports", version, kinds={"scipy"}, stored="table"),
-        description="PSI and Wasserstein distance of recent features against the champion's training rows; says whether to retrain.",
+    @described(
+        "reports",
+        version,
+        kinds={"scipy"},
+        stored="table",
+        deps=["raw_bars", "champion"],
+        partitions_def=symbols(house),
+        description="PSI and Wasserstein distance of recent features from the champion's training rows; whether to retrain.",
     )
     def drift_report(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
         from quant_pipeline.inference.evidence import measure_drift
         from quant_pipeline.orchestration.figures import counts
 
         symbol = context.partition_key
-        found = measure_drift(house.desk(), symbol, house.live_bundle(symbol, house.horizon(symbol)), house.horizon(symbol), house.last_retrain(symbol))
+        found = measure_drift(
+            house.desk(),
+            symbol,
+            house.live_bundle(symbol, house.horizon(symbol)),
+            house.horizon(symbol),
+            house.last_retrain(symbol),
+        )
         worst = dict(found.table.head(15).select("feature", pl.col("psi").fill_null(0.0)).iter_rows())
         return table_result(
-            found.table, figure=counts(worst, "PSI of the worst features"),
-            extra={"retrain": found.decision.retrain, "reason": found.decision.reason, "share": found.summary.share,
-                   "worst": dg.MetadataValue.md(markdown_table(found.table.head(10)))},
+            found.table,
+            figure=counts(worst, "PSI of the worst features"),
+            extra={
+                "retrain": found.decision.retrain,
+                "reason": found.decision.reason,
+                "share": found.summary.share,
+                "worst": dg.MetadataValue.md(markdown_table(found.table.head(10))),
+            },
         )
 
     return drift_report

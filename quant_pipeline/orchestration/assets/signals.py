@@ -13,8 +13,12 @@ def signal_assets(house: House) -> list[dg.AssetsDefinition]:
     """The `signals` asset."""
     version = code_version("inference", "risk", settings=(house.experiment.signal,))
 
-    @dg.asset(
-        deps=["raw_bars", "champion"], partitions_def=symbols(house), **described("signals", version, kinds={"json", "parquet"}),
+    @described(
+        "signals",
+        version,
+        kinds={"json", "parquet"},
+        deps=["raw_bars", "champion"],
+        partitions_def=symbols(house),
         description="The signal of the newest decision moment, from the live bundle; idempotent, replayable byte for byte.",
     )
     def signals(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
@@ -24,7 +28,11 @@ def signal_assets(house: House) -> list[dg.AssetsDefinition]:
         kept = house.signals.latest(symbol) or signal
         return dg.MaterializeResult(
             metadata={
-                "outcome": outcome, "status": kept.status, "action": kept.action, "reason": kept.reason, "as_of": str(kept.as_of),
+                "outcome": outcome,
+                "status": kept.status,
+                "action": kept.action,
+                "reason": kept.reason,
+                "as_of": str(kept.as_of),
                 "signal": dg.MetadataValue.json(kept.model_dump(mode="json")),
                 "recent": dg.MetadataValue.md(markdown_table(house.signals.table(symbol).tail(12).select(RECENT))),
             }
