@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import dagster as dg
@@ -20,6 +21,9 @@ from quant_pipeline.orchestration.io_managers import FolderIOManager, TableIOMan
 from quant_pipeline.orchestration.jobs import build_jobs
 from quant_pipeline.orchestration.schedules import build_schedules
 from quant_pipeline.orchestration.sensors import build_sensors
+
+# Dagster's own sensor decorators pass parameters that Dagster calls beta
+warnings.filterwarnings("ignore", category=dg.BetaWarning, module=r"dagster\.")
 
 FACTORIES = (
     ingest_assets,

@@ -23,31 +23,56 @@ class SignalFacts(Protocol):
     """What the message of a signal tells; `inference/signals.py` has it all."""
 
     @property
-    def symbol(self) -> str: ...
+    def symbol(self) -> str:
+        """Whose signal."""
+
     @property
-    def as_of(self) -> datetime: ...
+    def as_of(self) -> datetime:
+        """The decision moment (UTC)."""
+
     @property
-    def action(self) -> int: ...
+    def action(self) -> int:
+        """1, 0 or -1."""
+
     @property
-    def p_short(self) -> float | None: ...
+    def p_short(self) -> float | None:
+        """Probability of the lower barrier."""
+
     @property
-    def p_neutral(self) -> float | None: ...
+    def p_neutral(self) -> float | None:
+        """Probability of neither."""
+
     @property
-    def p_long(self) -> float | None: ...
+    def p_long(self) -> float | None:
+        """Probability of the upper barrier."""
+
     @property
-    def confidence(self) -> float | None: ...
+    def confidence(self) -> float | None:
+        """Probability of the better side given a move."""
+
     @property
-    def position_size(self) -> float: ...
+    def position_size(self) -> float:
+        """Units."""
+
     @property
-    def reason(self) -> str: ...
+    def reason(self) -> str:
+        """Why, in words."""
+
     @property
-    def breakers(self) -> Sequence[str]: ...
+    def breakers(self) -> Sequence[str]:
+        """Circuit breakers that had triggered."""
+
     @property
-    def fallback(self) -> str | None: ...
+    def fallback(self) -> str | None:
+        """Model that answered alone."""
+
     @property
-    def simulated(self) -> bool: ...
+    def simulated(self) -> bool:
+        """Whether the bars were made up."""
+
     @property
-    def bundle_id(self) -> str | None: ...
+    def bundle_id(self) -> str | None:
+        """Which bundle answered."""
 
 
 def signal_message(signal: SignalFacts) -> str:

@@ -13,7 +13,7 @@ from quant_pipeline.errors import QuantError
 from quant_pipeline.orchestration.house import House, make_house
 
 Finding = tuple[str, bool, str]
-LIBRARIES = ("dagster", "polars", "numba", "TA-Lib", "lightgbm", "optuna", "pandas_market_calendars", "yfinance", "duckdb")
+LIBRARIES = ("dagster", "polars", "numba", "lightgbm", "optuna", "pandas_market_calendars", "yfinance", "duckdb")
 ROOM_NEEDED = 2 * 2**30
 
 

@@ -1,6 +1,6 @@
 """Features: time and memory for a year of minutes on nine rungs, the `ta` package beside it, cost over five years.
 
-    python quant_pipeline_tests/benchmarks/bench_features.py           everything (the peer takes about two minutes)
+    python quant_pipeline_tests/benchmarks/bench_features.py           everything (about a minute)
     python quant_pipeline_tests/benchmarks/bench_features.py --no-peer
 
 Ours is the whole of `build_features`: checks, kernels on every rung, z-scores, as-of join to the decisions. The peer only

@@ -5,16 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+from quant_pipeline.bars.build import build_bars
+from quant_pipeline.config.experiment import CalibrationSettings, EnsembleSettings
+from quant_pipeline.ensemble.meta import fit_meta
+from quant_pipeline.ensemble.oof import oof_frame
 from quant_pipeline.errors import BundleError
+from quant_pipeline.features.build import build_features
 from quant_pipeline.inference.account import Desk
+from quant_pipeline.inference.bundle import BundleFacts, load_bundle, save_bundle
 from quant_pipeline.inference.predictor import Predictor
 from quant_pipeline.inference.replay import decisions_without_signal, differing_fields, replay
 from quant_pipeline.inference.signals import SignalStore
+from quant_pipeline.labels.triple_barrier import label_bars
+from quant_pipeline.models import registry
+from quant_pipeline.models.contract import make_samples
 from quant_pipeline.sources.store import RawStore
+from quant_pipeline.views.reference import feature_reference
 
 AT = datetime(2024, 2, 27, 14, tzinfo=UTC)
 HOUR, HOURS = timedelta(hours=1), 16
@@ -114,6 +126,47 @@ def test_a_lost_history_of_another_symbol_is_told_apart(emitted, bundle, tmp_pat
         alone.write(signal.model_copy(update={"breakers": ("correlation",)}) if signal.action else signal)
     causes = set(again(emitted._replace(signals=alone), bundle)["cause"])
     assert {cause.split(":")[0] for cause in causes} == {"", "the account before the decision is not that of then"}
+
+
+@pytest.fixture(scope="module")
+def real_folder(tmp_path_factory, small_experiment, minutes_of, two_symbols):
+    """A sealed bundle of a real model, trained on the walk before `AT`."""
+    rungs, _ = build_bars({"1m": minutes_of["BTC-USD"]}, "24/7", small_experiment.ladder, as_of=AT)
+    features, _ = build_features(rungs, small_experiment.features, "1h", "24/7")
+    labels, _ = label_bars(rungs["1h"], rungs["1m"], small_experiment.labels, two_symbols.symbol("BTC-USD").costs)
+    labels = labels.join(features, on="decision_at", how="semi")
+    samples, rows = make_samples(features, labels), np.arange(len(labels))
+    model = registry.create("logistic", {})
+    model.fit(samples.take(rows[:300]), samples.take(rows[300:350]), 7)
+    blocks = np.array_split(rows[350:], 2)
+    told = [
+        oof_frame(model.predict(samples.view.take(part)), timestamp=labels["timestamp"][part], fold=fold, model="logistic")
+        for fold, part in zip(("fold_00", "fold_01"), blocks, strict=True)
+    ]
+    meta = fit_meta(pl.concat(told), labels, ("logistic",), EnsembleSettings(), CalibrationSettings()).learner
+    facts = BundleFacts(
+        symbol="BTC-USD", experiment="small", experiment_hash="e", data_fingerprint="d", training_start=labels["decision_at"][0],
+        training_end=labels["decision_at"][300], as_of=AT, fallback="logistic",
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("bundles") / "real"
+    save_bundle(folder, {"logistic": model}, meta, feature_reference(samples.view.take(rows[:300])), facts)
+    return folder
+
+
+def test_a_real_bundle_replays_after_being_opened_again(desk, real_folder, tmp_path):
+    folder = Path(shutil.copytree(real_folder, tmp_path / "bundle"))
+    opened = load_bundle(folder)
+    predictor = Predictor(desk, profile="simulated", simulated=True)
+    for hour in range(6):
+        assert predictor.signal("BTC-USD", opened, AT + hour * HOUR).status == "ok"
+        desk.signals.write(predictor.signal("BTC-USD", opened, AT + hour * HOUR))
+    table = again(desk, opened, load=lambda _: load_bundle(folder))
+    assert table["equal"].to_list() == [True] * 6
+    victim = folder / "meta.json"
+    victim.write_bytes(victim.read_bytes()[:-2] + b" \n")
+    causes = set(again(desk, opened, load=lambda _: load_bundle(folder))["cause"])
+    assert len(causes) == 1
+    assert "meta.json" in causes.pop()
 
 
 def test_silent_signals_replay_too(desk, bundle):
