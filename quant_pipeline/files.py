@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Works for a file and for a folder. On any error, the temporary is removed and `path` stays as it was.
     Raises `StorageError` when the disk refuses (full, read-only).
     """
-    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -45,11 +46,16 @@ def _swap(temporary: Path, path: Path) -> None:
     if not temporary.is_dir():
         temporary.replace(path)
         return
-    old = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+    old = _beside(path)
     if path.exists():
         path.rename(old)
     temporary.rename(path)
     remove(old)
+
+
+def _beside(path: Path) -> Path:
+    """A temporary name that tells which process it belongs to."""
+    return path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
 
 
 def remove(path: Path) -> None:
@@ -61,11 +67,22 @@ def remove(path: Path) -> None:
 
 
 def sweep(folder: Path) -> int:
-    """Remove temporaries that a killed process left under `folder`; return how many."""
-    leftovers = list(folder.rglob(f"{TEMPORARY}*")) if folder.exists() else []
+    """Remove temporaries under `folder` whose process is gone; return how many."""
+    found = list(folder.rglob(f"{TEMPORARY}*")) if folder.exists() else []
+    leftovers = [path for path in found if not _alive(path.name.removeprefix(TEMPORARY).partition("-")[0])]
     for leftover in leftovers:
         remove(leftover)
     return len(leftovers)
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

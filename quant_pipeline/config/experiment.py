@@ -119,7 +119,7 @@ class DriftSettings(Settings):
 
     psi: float = pydantic.Field(default=0.25, gt=0)
     wasserstein: float = pydantic.Field(default=0.5, gt=0)
-    share: float = pydantic.Field(default=0.3, gt=0, le=1)
+    share: float = pydantic.Field(default=0.45, gt=0, le=1)
     recent_bars: int = pydantic.Field(default=500, ge=50)
     cooldown: Duration = timedelta(hours=24)
 
@@ -149,7 +149,7 @@ class Experiment(Settings):
     calibration: CalibrationSettings = CalibrationSettings()
     champion: ChampionSettings = ChampionSettings()
     signal: SignalSettings = SignalSettings()
-    drift: DriftSettings = DriftSettings(psi=0.25, wasserstein=0.5, share=0.3)
+    drift: DriftSettings = DriftSettings()
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -55,7 +55,7 @@ class Workplace:
     @property
     def alerts(self) -> Path:
         """What was sent, so that nothing is sent twice."""
-        return self.lake / "alerts.jsonl"
+        return self.lake / "alerts.sqlite"
 
     def now(self) -> datetime:
         """The pinned moment, else the wall clock (UTC)."""

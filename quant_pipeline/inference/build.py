@@ -17,6 +17,7 @@ from quant_pipeline.errors import BundleError, DataError
 from quant_pipeline.files import remove
 from quant_pipeline.inference.bundle import BundleFacts, load_bundle, save_bundle
 from quant_pipeline.inference.champion import ChampionHistory, Event, Score, decide, score
+from quant_pipeline.inference.window import inputs_hash
 from quant_pipeline.models.contract import make_samples
 from quant_pipeline.validation.holdout_log import record_test_use
 from quant_pipeline.validation.splits import FoldRows, fold_rows
@@ -116,6 +117,7 @@ def _facts(
         experiment=experiment.name,
         experiment_hash=hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16],
         data_fingerprint=fingerprint,
+        inputs_hash=inputs_hash(experiment),
         training_start=trained.min(),
         training_end=trained.max(),
         as_of=as_of,

@@ -39,6 +39,7 @@ class BundleFacts(Settings):
         version: semantic version: major changes with the meaning of the forecast, minor with its ingredients.
         experiment, experiment_hash: name and hash of the settings that made it.
         data_fingerprint: content hash of the raw bars that it was trained on.
+        inputs_hash: of the settings that shape features (`window.inputs_hash`); other settings are refused at inference.
         training_start, training_end: first and last `decision_at` of the base models' training rows (UTC).
         as_of: the training cutoff; stands in for a creation time, so that equal inputs give equal bytes.
         fallback: base model that answers alone when another part fails.
@@ -50,6 +51,7 @@ class BundleFacts(Settings):
     experiment: str
     experiment_hash: str
     data_fingerprint: str
+    inputs_hash: str = ""
     training_start: pydantic.AwareDatetime
     training_end: pydantic.AwareDatetime
     as_of: pydantic.AwareDatetime

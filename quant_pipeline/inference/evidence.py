@@ -14,12 +14,11 @@ from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.ensemble.oof import SCHEMA
 from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.features.build import build_features
-from quant_pipeline.features.registry import specs
 from quant_pipeline.inference.account import Desk
 from quant_pipeline.inference.bundle import Bundle
 from quant_pipeline.inference.window import cut, window_start
 from quant_pipeline.models.contract import PROBABILITIES
-from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision, decide_retrain, drift_table, summarise
+from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision, clock_features, decide_retrain, drift_table, summarise
 from quant_pipeline.sources.base import MarketSource
 
 ENSEMBLE = "ensemble"
@@ -75,8 +74,7 @@ def measure_drift(desk: Desk, symbol: str, bundle: Bundle | None, now: datetime,
         )
     settings = desk.experiment.drift
     recent = _recent_features(desk, symbol, now).tail(settings.recent_bars)
-    calendar_features = [spec.name for spec in specs(desk.experiment.features.families) if spec.on_decision]
-    table = drift_table(bundle.reference, recent, settings, exclude=calendar_features)
+    table = drift_table(bundle.reference, recent, settings, exclude=clock_features())
     summary = summarise(table)
     return Drift(table, summary, decide_retrain(summary, settings, last_retrain_at=last_retrain_at, now=now))
 

@@ -89,6 +89,7 @@ class Runner:
         with self.locked(symbol):
             bury_dead_runs(self.instance, symbol)
             sweep(self.house.workplace.lake)
+            sweep(self.house.workplace.bundles)
             for stage in stages(self.house, symbol, until=until):
                 self._stage(stage, summary, force=force or stage.always)
         return summary

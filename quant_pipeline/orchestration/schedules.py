@@ -1,4 +1,4 @@
-"""Schedules: inference five minutes after every hour, drift once a day, training once a week."""
+"""Schedules: inference five minutes after every close of a primary bar, drift once a day, training once a week."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import dagster as dg
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import AnyJob
 
-HOUR = timedelta(hours=1)
+HALF_HOUR = timedelta(minutes=30)
 
 
 def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDefinition]:
@@ -17,17 +17,17 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
 
     @dg.schedule(
         job=jobs["hourly_inference"],
-        cron_schedule="5 * * * *",
+        cron_schedule=["5 * * * *", "35 * * * *"],
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="A signal for every trained symbol whose session was open in the hour just ended.",
+        description="A signal for every trained symbol whose primary bar closed in the last half hour (New York's close at :30).",
     )
     def hourly_inference_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        tick = context.scheduled_execution_time
-        chosen = open_and_trained(house, tick)
-        hour = tick.replace(minute=0)
-        requests = [dg.RunRequest(run_key=f"{symbol}@{hour:%Y-%m-%dT%H}", partition_key=symbol) for symbol in chosen]
-        return requests or dg.SkipReason("no trained symbol traded in the last hour; `quant train SYMBOL` trains one")
+        due = due_decisions(house, context.scheduled_execution_time)
+        requests = [dg.RunRequest(run_key=f"{symbol}@{at:%Y-%m-%dT%H:%M}", partition_key=symbol) for symbol, at in due.items()]
+        return requests or dg.SkipReason(
+            "no bar of a trained symbol closed in the last half hour; `quant train SYMBOL` trains one"
+        )
 
     @dg.schedule(
         job=jobs["drift_check"],
@@ -58,8 +58,10 @@ def trained(house: House) -> list[str]:
     return [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
 
 
-def open_and_trained(house: House, tick: datetime) -> list[str]:
-    """Trained symbols whose session was open at some time in the hour before `tick`."""
-    from quant_pipeline.bars.sessions import open_time_between
+def due_decisions(house: House, tick: datetime) -> dict[str, datetime]:
+    """Trained symbols with a scheduled close of a primary bar in the half hour before `tick`, and that close."""
+    from quant_pipeline.inference.schedule import decision_time
 
-    return [name for name in trained(house) if open_time_between(house.symbol(name).calendar, tick - HOUR, tick) > timedelta(0)]
+    primary = house.experiment.primary
+    last = {name: decision_time(house.symbol(name).calendar, primary, tick) for name in trained(house)}
+    return {name: at for name, at in last.items() if tick - at < HALF_HOUR}
