@@ -182,7 +182,7 @@ def bundle_id(folder: Path) -> str:
 def load_bundle(folder: Path) -> Bundle:
     """Open a bundle after checking every byte of it; raises `BundleError` naming the changed, missing or extra file."""
     manifest = verify_bundle(folder)
-    facts = BundleFacts.parse({key: manifest[key] for key in BundleFacts.model_fields}, str(folder / MANIFEST))
+    facts = BundleFacts.parse({key: manifest[key] for key in BundleFacts.model_fields if key in manifest}, str(folder / MANIFEST))
     models: dict[str, Model[FeatureMatrix]] = {}
     broken: dict[str, str] = {}
     for name in manifest["models"]:
