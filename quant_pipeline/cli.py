@@ -6,16 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from quant_pipeline.errors import ConfigError, QuantError
+from quant_pipeline.files import refused_by_disk
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -27,8 +28,18 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="From price bars to trading signals.\n\nStart with [bold]quant run GC=F[/bold]: simulated gold, raw bars to a signal. "
     "Then [bold]quant ui[/bold] shows every step in the browser.",
+    epilog="\n\n".join(
+        (
+            "[bold]Your own bars:[/bold] put SPY_1m.parquet or .csv into a folder, then",
+            "quant run SPY --profile files --bars ~/bars",
+            "[bold]Your own experiment:[/bold] copy quant_pipeline/config/experiments/default.yaml, change it, then",
+            "quant run GC=F --experiment mine.yaml",
+            "[bold]Something is wrong?[/bold] quant doctor",
+        )
+    ),
 )
 console = Console()
 P = ParamSpec("P")
@@ -43,27 +54,44 @@ AsOfOption = Annotated[str | None, typer.Option("--as-of", help="Pin the clock, 
 
 
 def guarded(function: Callable[P, None]) -> Callable[P, None]:
-    """Show our own errors as one red line and exit 1; Ctrl-C as a calm word and exit 130."""
+    """Show our own errors, and the disk's, as one red line and exit 1; Ctrl-C as a calm word and exit 130."""
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             function(*args, **kwargs)
-        except QuantError as error:
-            console.print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             console.print("[yellow]Stopped. Nothing half-written stays; the same command goes on from here.[/]")
             raise typer.Exit(130) from None
+        except typer.Exit:
+            raise
+        except Exception as error:
+            ours = error if isinstance(error, QuantError) else refused_by_disk(error)
+            if ours is None:
+                raise
+            told = " ".join(str(ours).split())
+            console.print(f"[bold red]{type(ours).__name__}[/]: {escape(told)}", highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
 
     return wrapper
 
 
+def examples(*lines: str) -> str:
+    """The foot of a command's help: lines that can be copied into a shell."""
+    return "\n\n".join(("[bold]Examples[/bold]", *lines))
+
+
 def choose(profile: str | None = None, experiment: str | None = None, bars: Path | None = None, as_of: str | None = None) -> None:
     """Put command-line choices into the environment, where the code location reads them, and settle DAGSTER_HOME."""
+    if experiment and Path(experiment).suffix:
+        experiment = str(Path(experiment).absolute())  # a path is meant from here, and the next lines go elsewhere
     chosen = {"QUANT_PROFILE": profile, "QUANT_EXPERIMENT": experiment, "QUANT_BARS": bars, "QUANT_AS_OF": as_of}
     os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})
-    home = Path(os.environ.get("DAGSTER_HOME") or _home())
+    home = Path(os.environ.get("DAGSTER_HOME") or _home()).absolute()
+    if not home.is_dir():
+        raise ConfigError(
+            "DAGSTER_HOME", found=f"{home}, no such folder", wanted="the checkout", mend="create it or unset DAGSTER_HOME"
+        )
     os.environ["DAGSTER_HOME"] = str(home)
     os.chdir(home)
 
@@ -79,14 +107,20 @@ def _home() -> Path:
     return found
 
 
-def open_house() -> tuple[House, dg.Definitions, dg.DagsterInstance]:
+def open_house() -> House:
+    """Workplace, universe and experiment: all that a command needs that only reads."""
+    from quant_pipeline.orchestration.house import make_house
+
+    return make_house()
+
+
+def open_works() -> tuple[House, dg.Definitions, dg.DagsterInstance]:
     """The house, its definitions and the local instance."""
     import dagster as dg
 
     from quant_pipeline.definitions import build_defs
-    from quant_pipeline.orchestration.house import make_house
 
-    house = make_house()
+    house = open_house()
     return house, build_defs(house), dg.DagsterInstance.get()
 
 
@@ -95,7 +129,7 @@ def work(symbol: str, until: str, *, force: bool) -> None:
     from quant_pipeline.orchestration.progress import ProgressView
     from quant_pipeline.orchestration.runner import Runner
 
-    house, defs, instance = open_house()
+    house, defs, instance = open_works()
     house.symbol(symbol)
     console.print(f"[bold]{symbol}[/] profile [bold]{house.workplace.profile}[/] experiment [bold]{house.experiment.name}[/]")
     with instance, ProgressView(instance, console) as view:
@@ -103,7 +137,13 @@ def work(symbol: str, until: str, *, force: bool) -> None:
     console.print(f"made {len(summary.made)}, reused {len(summary.reused)}")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "quant run GC=F",
+        "quant run SPY --profile files --bars ~/bars",
+        "quant run BTC-USD --profile yahoo --experiment mine.yaml",
+    )
+)
 @guarded
 def run(
     symbol: SymbolArgument = "GC=F",
@@ -120,7 +160,7 @@ def run(
     _show_signal(symbol)
 
 
-@app.command()
+@app.command(epilog=examples("quant train GC=F", "quant train GC=F --experiment mine.yaml --force"))
 @guarded
 def train(
     symbol: SymbolArgument,
@@ -136,7 +176,7 @@ def train(
     _show_skill(symbol)
 
 
-@app.command()
+@app.command(epilog=examples("quant predict GC=F", "quant predict GC=F --as-of 2026-11-16T10:00:00+00:00"))
 @guarded
 def predict(
     symbol: SymbolArgument,
@@ -153,7 +193,9 @@ def predict(
     _show_signal(symbol)
 
 
-@app.command()
+@app.command(
+    epilog=examples("quant replay GC=F", "quant replay GC=F --start 2026-11-09T00:00:00+00:00 --end 2026-11-16T00:00:00+00:00")
+)
 @guarded
 def replay(
     symbol: SymbolArgument,
@@ -161,15 +203,16 @@ def replay(
     end: Annotated[str | None, typer.Option(help="Last decision time; default: the last signal.")] = None,
     profile: ProfileOption = None,
     experiment: ExperimentOption = None,
+    bars: BarsOption = None,
 ) -> None:
     """Recompute past signals with the bundles that made them, and compare byte for byte. Exit 1 on any difference."""
+    from quant_pipeline.config.workplace import parse_moment
     from quant_pipeline.orchestration.replaying import replay_symbol
 
-    choose(profile, experiment)
-    house, _, _ = open_house()
+    choose(profile, experiment, bars)
+    house = open_house()
     house.symbol(symbol)
-    moments = [datetime.fromisoformat(text) if text else None for text in (start, end)]
-    compared = replay_symbol(house, symbol, moments[0], moments[1])
+    compared = replay_symbol(house, symbol, parse_moment(start, "start"), parse_moment(end, "end"))
     different = compared.filter(~compared["equal"])
     console.print(
         f"{compared.height} signals replayed, {compared.height - different.height} identical, {different.height} different"
@@ -179,15 +222,19 @@ def replay(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=examples("quant report GC=F", "quant report SPY --profile files --bars ~/bars"))
 @guarded
-def report(symbol: SymbolArgument = "GC=F", profile: ProfileOption = None) -> None:
+def report(symbol: SymbolArgument = "GC=F", profile: ProfileOption = None, bars: BarsOption = None) -> None:
     """Print the out-of-sample skill table and the place of the report page."""
-    choose(profile)
+    choose(profile, bars=bars)
     _show_skill(symbol)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "quant materialize features/GC=F", "quant materialize models/lightgbm/GC=F/fold_00", "quant materialize meta_learner/GC=F"
+    )
+)
 @guarded
 def materialize(
     target: Annotated[
@@ -208,24 +255,27 @@ def materialize(
     console.print(f"[green]made[/] {key.to_user_string()} of {partition}")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        'quant sql "show tables"',
+        'quant sql "from signals select as_of, action, reason order by as_of desc limit 5"',
+        'quant sql "select symbol, count(*) from labels group by all"',
+    )
+)
 @guarded
 def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL over the lake; `show tables` lists what is there.")],
     profile: ProfileOption = None,
 ) -> None:
     """Query the lake: every table is a view with a `symbol` (and `fold`) column."""
-    from quant_pipeline.orchestration.query import lake_connection
+    from quant_pipeline.orchestration.query import ask
 
     choose(profile)
-    house, _, _ = open_house()
-    with lake_connection(house) as connection:
-        answer = connection.sql(query)
-        if answer is not None:
-            console.print(_table([dict(zip(answer.columns, row, strict=True)) for row in answer.fetchall()], ""))
+    columns, rows = ask(open_house(), query)
+    console.print(_table([{name: escape(str(value)) for name, value in zip(columns, row, strict=True)} for row in rows], ""))
 
 
-@app.command()
+@app.command(epilog=examples("quant doctor", "quant doctor --profile files --bars ~/bars"))
 @guarded
 def doctor(profile: ProfileOption = None, experiment: ExperimentOption = None, bars: BarsOption = None) -> None:
     """Check configuration, libraries, folders, source, alerts and the planted leaks; exit 1 if anything is wrong."""
@@ -236,7 +286,7 @@ def doctor(profile: ProfileOption = None, experiment: ExperimentOption = None, b
     console.print(
         _table(
             [
-                {"check": name, "state": "[green]ok[/]" if good else "[red]wrong[/]", "finding": text}
+                {"check": name, "state": "[green]ok[/]" if good else "[red]wrong[/]", "finding": escape(text)}
                 for name, good, text in findings
             ],
             "doctor",
@@ -246,21 +296,25 @@ def doctor(profile: ProfileOption = None, experiment: ExperimentOption = None, b
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog=examples("quant ui", "quant ui --port 3001 --profile yahoo"))
 @guarded
 def ui(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
     profile: ProfileOption = None,
     experiment: ExperimentOption = None,
 ) -> None:
-    """Open the Dagster web UI and daemon (schedule, sensors) on 127.0.0.1."""
+    """Open the Dagster web UI and daemon (schedule, sensors) on 127.0.0.1, and serve the report pages beside it."""
+    from quant_pipeline.config.workplace import workplace
+    from quant_pipeline.orchestration.pages import serving
+
     choose(profile, experiment)
     console.print(f"Dagster UI on http://127.0.0.1:{port} (Ctrl-C stops it)")
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  a fixed command of our own
+    with serving(workplace().data / "reports"):
+        raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  a fixed command of our own
 
 
-@app.command()
+@app.command(epilog=examples("quant symbols", "QUANT_UNIVERSE=mine.yaml quant symbols"))
 @guarded
 def symbols() -> None:
     """List the universe: calendars, costs, correlated symbols and risk profiles."""
@@ -281,14 +335,14 @@ def symbols() -> None:
     console.print(_table(rows, "traded symbols"))
 
 
-@app.command()
+@app.command(epilog=examples("quant models", "quant models --experiment mine.yaml"))
 @guarded
-def models() -> None:
+def models(experiment: ExperimentOption = None) -> None:
     """List the model registry and which models the experiment trains."""
     from quant_pipeline.config.experiment import load_experiment
     from quant_pipeline.models import registry
 
-    chosen = {model.name for model in load_experiment().models}
+    chosen = {model.name for model in load_experiment(experiment).models}
     rows = [
         {
             "model": name,
@@ -303,22 +357,24 @@ def models() -> None:
     console.print(_table(rows, "models"))
 
 
-@app.command()
+@app.command(epilog=examples("quant features", "quant features --family momentum"))
 @guarded
-def features(family: Annotated[str | None, typer.Option(help="Only this family.")] = None) -> None:
+def features(
+    family: Annotated[str | None, typer.Option(help="Only this family.")] = None, experiment: ExperimentOption = None
+) -> None:
     """List the feature registry: family, rungs, lookback in bars and formula."""
     from quant_pipeline.config.experiment import load_experiment
     from quant_pipeline.features.listing import feature_rows
 
-    experiment = load_experiment()
-    rows = feature_rows(experiment.features, experiment.ladder, experiment.primary, family)
+    settings = load_experiment(experiment)
+    rows = feature_rows(settings.features, settings.ladder, settings.primary, family)
     console.print(_table(rows, f"{sum(row['columns'] for row in rows)} columns"))
 
 
 def _runner() -> tuple[Runner, House]:
     from quant_pipeline.orchestration.runner import Runner
 
-    house, defs, instance = open_house()
+    house, defs, instance = open_works()
     return Runner(defs, instance, house), house
 
 
@@ -332,7 +388,7 @@ def _materialize(runner: Runner, names: list[str], partition: str) -> None:
 def _show_skill(symbol: str) -> None:
     from quant_pipeline.orchestration.showing import skill_rows
 
-    house, _, _ = open_house()
+    house = open_house()
     house.symbol(symbol)
     title, rows, page = skill_rows(house, symbol)
     console.print(_table(rows, title))
@@ -342,8 +398,8 @@ def _show_skill(symbol: str) -> None:
 def _show_signal(symbol: str) -> None:
     from quant_pipeline.orchestration.showing import signal_rows
 
-    house, _, _ = open_house()
-    console.print(_table(signal_rows(house, symbol), "signal"))
+    rows = [{name: escape(str(value)) for name, value in row.items()} for row in signal_rows(open_house(), symbol)]
+    console.print(_table(rows, "signal"))
 
 
 def _table(rows: list[dict[str, Any]], title: str) -> Table:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ import polars as pl
 from quant_pipeline.errors import StorageError
 
 TEMPORARY = ".partial-"
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_SQLITE_REFUSALS = ("disk is full", "disk i/o error", "readonly database", "unable to open database")
 
 
 @contextmanager
@@ -40,6 +44,25 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         remove(temporary)
+
+
+def refused_by_disk(error: BaseException | None) -> StorageError | None:
+    """The refusal of the disk (full, read-only, broken) that `error` comes from, in our words; None for another error.
+
+    For what others write: Dagster's run history is SQLite, which tells a full disk in its own way.
+    """
+    while error is not None:
+        told = str(error).lower()
+        sqlite = isinstance(error, sqlite3.OperationalError) and any(text in told for text in _SQLITE_REFUSALS)
+        if sqlite or (isinstance(error, OSError) and error.errno in _REFUSALS):
+            return StorageError(
+                str(getattr(error, "filename", None) or "the run history"),
+                found=f"{type(error).__name__}: {error}",
+                wanted="a writable disk with room",
+                mend="free space or fix permissions, then run the same command again",
+            )
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _swap(temporary: Path, path: Path) -> None:

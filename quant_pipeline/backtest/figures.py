@@ -143,7 +143,7 @@ def equity(axes: Sequence[Axes], backtests: Mapping[str, Backtest], hold: Backte
                 alpha=0.15,
             )
         _date_ticks(axis)
-    axes[0].legend(loc="upper left", ncols=2)
+    axes[0].legend(loc="lower left", ncols=2)
 
 
 def class_balance(axes: Axes, rows: pl.DataFrame) -> None:

@@ -33,8 +33,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        told = " ".join(str(error).split())
         raise ConfigError(
-            str(path), found=error, wanted="a readable YAML file", mend="check the path and the indentation"
+            str(path), found=told, wanted="a readable YAML file", mend="check the path and the indentation"
         ) from None
     if not isinstance(value, dict):
         raise ConfigError(
@@ -56,7 +57,10 @@ def _translate(cls: type[Settings], error: pydantic.ValidationError, where: str)
         return ConfigError(f"{where}: {place}", found="an unknown key", wanted=f"one of {', '.join(known)}", mend=hint)
     if first["type"] == "missing":
         return ConfigError(f"{where}: {place}", found="nothing", wanted="a value", mend=f"add the key {first['loc'][-1]!r}")
-    return ConfigError(f"{where}: {place}", found=repr(first["input"]), wanted=first["msg"], mend=f"edit {where}")
+    wanted = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if not place:
+        return ConfigError(where, found="settings that contradict each other", wanted=wanted, mend=f"edit {where}")
+    return ConfigError(f"{where}: {place}", found=repr(first["input"]), wanted=wanted, mend=f"edit {where}")
 
 
 def _fields_at(cls: type[Settings], location: tuple[int | str, ...]) -> set[str]:

@@ -77,22 +77,26 @@ def workplace(environment: Mapping[str, str] | None = None) -> Workplace:
         )
     data = Path(given.get("QUANT_DATA", "data"))
     return Workplace(
-        cast("Profile", profile), data, Path(given.get("QUANT_BARS", data / "raw")), _moment(given.get("QUANT_AS_OF"))
+        cast("Profile", profile),
+        data,
+        Path(given.get("QUANT_BARS", data / "raw")),
+        parse_moment(given.get("QUANT_AS_OF"), "as-of"),
     )
 
 
-def _moment(text: str | None) -> datetime | None:
+def parse_moment(text: str | None, name: str) -> datetime | None:
+    """The moment that an ISO text with a zone tells, in UTC; None for no text. Raises `ConfigError`, which calls it `name`."""
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        told = datetime.fromisoformat(text)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        told = None
+    if told is None or told.tzinfo is None:
         raise ConfigError(
-            "as-of", found=repr(text), wanted="an ISO time with a zone", mend="write 2026-11-16T10:00:00+00:00, for example"
+            name, found=repr(text), wanted="an ISO time with a zone", mend="write 2026-11-16T10:00:00+00:00, for example"
         )
-    return moment.astimezone(UTC)
+    return told.astimezone(UTC)
 
 
 def training_cutoff(moment: datetime) -> datetime:

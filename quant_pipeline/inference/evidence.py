@@ -44,13 +44,12 @@ def priced(meta: MetaFit, tested: pl.DataFrame) -> pl.DataFrame:
 
 
 def oracle_forecast(source: MarketSource, symbol: str, labels: pl.DataFrame, primary: str, max_bars: int) -> pl.DataFrame | None:
-    """What a perfect forecaster knew at each decision: decision_at, expected_return; None where the market is real."""
+    """What a perfect forecaster knew at each decision (`SimulatedSource.outlook`); None where the market is real."""
     from quant_pipeline.sources.simulated.source import SimulatedSource
 
     if not isinstance(source, SimulatedSource):
         return None
-    expected = source.expected_return(symbol, labels["decision_at"], duration(primary) * max_bars)
-    return labels.select("decision_at").with_columns(expected_return=expected)
+    return source.outlook(symbol, labels["decision_at"], duration(primary) * max_bars)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,14 +56,17 @@ def _place(house: House) -> Iterator[Finding]:
         f"{room / 2**30:.1f} GiB free under {house.workplace.data}; {ROOM_NEEDED / 2**30:.0f} GiB wanted",
     )
     yield _guarded("source", lambda: f"{house.source.name}: {', '.join(house.source.intervals)}")
-    yield (
-        "telegram",
-        True,
-        "token set" if os.environ.get("QUANT_TELEGRAM_TOKEN") else "no QUANT_TELEGRAM_TOKEN: alerts go to the log",
-    )
+    yield _guarded("telegram", _telegram)
     yield _guarded("planted leaks", _leaks)
     live = [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
     yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
+
+
+def _telegram() -> str:
+    from quant_pipeline.monitoring.telegram import from_environment
+
+    client = from_environment(os.environ)
+    return f"alerts go to {client!r}" if client else "no QUANT_TELEGRAM_TOKEN: alerts go to the log"
 
 
 def _leaks() -> str:

@@ -56,5 +56,5 @@ def timeline(splits: pl.DataFrame, title: str) -> Figure:
     axes.invert_yaxis()
     for role, colour in ROLE_COLOURS.items():
         axes.plot([], [], color=colour, linewidth=6, label=role)
-    axes.legend(fontsize=7, frameon=False, ncol=3, loc="lower left")
+    axes.legend(fontsize=7, frameon=False, ncol=3, loc="lower right", bbox_to_anchor=(1, 1))
     return figure

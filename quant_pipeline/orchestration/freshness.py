@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
+from quant_pipeline.errors import BundleError
 from quant_pipeline.orchestration.house import House
 
 # The resolver is Dagster's own (the UI's "unsynced" badge), but it has no public entry point in 1.13.
@@ -31,9 +33,28 @@ def stale(
 
 
 def _kept(house: House, graph: dg.AssetGraph, key: dg.AssetKey, partition: str) -> bool:
-    """Whether the lake still holds the value; assets without one answer by their own file, if they name it."""
+    """Whether the lake still holds the value, and what the asset keeps beside it."""
+    beside = _KEPT_BESIDE.get(key.to_user_string())
     stored = graph.get(key).metadata.get("quant/stored")
-    if stored is None:
-        return True
     folder = house.workplace.lake.joinpath(*key.path, *str(partition).split("|"))
-    return folder.is_dir() if stored == "folder" else Path(f"{folder}.parquet").is_file()
+    held = {None: True, "folder": folder.is_dir(), "table": Path(f"{folder}.parquet").is_file()}[stored]
+    return held and (beside is None or beside(house, partition))
+
+
+def _sealed(house: House, symbol: str) -> bool:
+    """Whether the bundle that the table of forecasts is about stands where it was put, every byte of it."""
+    from quant_pipeline.inference.bundle import verify_bundle
+
+    try:
+        forecasts = pl.read_parquet(house.workplace.lake / "bundle" / f"{symbol}.parquet", columns=["bundle"])
+        verify_bundle(house.workplace.bundles / symbol / forecasts["bundle"][0])
+    except (BundleError, pl.exceptions.PolarsError):
+        return False
+    return True
+
+
+def _crowned(house: House, symbol: str) -> bool:
+    return bool(house.champions.events(symbol))
+
+
+_KEPT_BESIDE: dict[str, Callable[[House, str], bool]] = {"bundle": _sealed, "champion": _crowned}

@@ -9,8 +9,9 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
-from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.errors import DataError, MissingUpstreamError
 from quant_pipeline.files import replacing, write_parquet
+from quant_pipeline.orchestration.partitions import spelled
 
 
 class Saves(Protocol):
@@ -25,6 +26,7 @@ class _Lake(dg.UPathIOManager):
 
     def __init__(self, root: Path) -> None:
         super().__init__(base_path=UPath(str(root)))
+        self.root = root
 
     def load_input(self, context: dg.InputContext) -> Any:
         for partition, path in self._get_paths_for_partitions(context).items() if context.has_asset_partitions else ():
@@ -36,11 +38,16 @@ class _Lake(dg.UPathIOManager):
 def missing_upstream(key: dg.AssetKey, partition: str) -> MissingUpstreamError:
     """The error for an input that was never made, with the exact command that makes it."""
     return MissingUpstreamError(
-        f"{key.to_user_string()} of {partition}",
+        f"{key.to_user_string()} of {spelled(partition)}",
         found="nothing in the lake",
         wanted="its last materialization",
-        mend=f"run: quant materialize '{key.to_user_string()}/{partition}'",
+        mend=remake(key, partition),
     )
+
+
+def remake(key: dg.AssetKey, partition: str) -> str:
+    """The command that makes an asset's partition."""
+    return f"run: quant materialize '{key.to_user_string()}/{spelled(partition)}'"
 
 
 class TableIOManager(_Lake):
@@ -51,8 +58,17 @@ class TableIOManager(_Lake):
     def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:  # noqa: ARG002 - Dagster's signature
         write_parquet(Path(str(path)), obj)
 
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:  # noqa: ARG002 - Dagster's signature
-        return pl.read_parquet(str(path))
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:
+        try:
+            return pl.read_parquet(str(path))
+        except pl.exceptions.PolarsError as error:
+            partition = Path(str(path)).relative_to(self.root.joinpath(*context.asset_key.path)).with_suffix("")
+            raise DataError(
+                str(path),
+                found=f"a damaged file ({error})",
+                wanted="a Parquet file that this pipeline wrote",
+                mend=remake(context.asset_key, "|".join(partition.parts)),
+            ) from error
 
 
 class FolderIOManager(_Lake):

@@ -23,6 +23,16 @@ def fold_key(symbol: str, fold: str) -> dg.MultiPartitionKey:
     return dg.MultiPartitionKey({"symbol": symbol, "fold": fold})
 
 
+def spelled(partition: str) -> str:
+    """A partition as the shell writes it.
+
+    Example:
+        >>> spelled("fold_00|GC=F"), spelled("GC=F")
+        ('GC=F/fold_00', 'GC=F')
+    """
+    return "/".join(reversed(partition.split("|")))
+
+
 def split_key(partition_key: str | dg.MultiPartitionKey) -> tuple[str, str | None]:
     """(symbol, fold) of a partition key; fold is None where only symbols are partitions."""
     if isinstance(partition_key, dg.MultiPartitionKey):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
+from quant_pipeline.errors import ConfigError
 from quant_pipeline.orchestration.house import House
 
 SYMBOL_OF_FILE = "regexp_extract(filename, '([^/]+)\\.parquet$', 1) AS symbol"
@@ -25,6 +27,18 @@ def lake_connection(house: House) -> Iterator[duckdb.DuckDBPyConnection]:
             added += [FOLD_OF_FILE] if "/*/" in pattern and "fold" not in source.columns else []
             source.project(", ".join([*added, "* EXCLUDE (filename)"])).create_view(name)
         yield connection
+
+
+def ask(house: House, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and rows of the answer to `query` over the lake; raises `ConfigError` for SQL that DuckDB refuses."""
+    with lake_connection(house) as connection:
+        try:
+            answer = connection.sql(query)
+            return (answer.columns, answer.fetchall()) if answer is not None else ([], [])
+        except duckdb.Error as error:
+            raise ConfigError(
+                "query", found=str(error), wanted="DuckDB SQL", mend="`quant sql 'show tables'` lists the tables"
+            ) from error
 
 
 def tables(house: House) -> dict[str, str]:

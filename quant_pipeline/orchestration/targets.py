@@ -48,5 +48,5 @@ def parse_target(target: str, graph: dg.AssetGraph, house: House) -> tuple[dg.As
 
 def _nearest(target: str, graph: dg.AssetGraph) -> str:
     known = [key.to_user_string() for key in graph.get_all_asset_keys()]
-    near = difflib.get_close_matches(target.rsplit("/", maxsplit=1)[0], known, n=1, cutoff=0.3)
+    near = difflib.get_close_matches(target.rsplit("/", maxsplit=1)[0], known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"the assets are {', '.join(sorted(known))}"

@@ -6,6 +6,7 @@ import dagster as dg
 
 from quant_pipeline.orchestration.assets.common import OWNERS
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.io_managers import missing_upstream
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, table_result
 from quant_pipeline.orchestration.versions import code_version
@@ -46,6 +47,8 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
 
         symbol = context.partition_key
         cutoff, start = house.cutoff(symbol), house.history_start(symbol)
+        if house.store.last(symbol, "1m") is None:
+            raise missing_upstream(dg.AssetKey("raw_bars"), symbol)
         raw = {interval: house.store.read(symbol, interval, start, cutoff) for interval in house.source.intervals}
         rungs, ledger = build_bars(raw, house.symbol(symbol).calendar, house.experiment.ladder, as_of=cutoff)
         for rung in house.experiment.ladder:

@@ -16,8 +16,11 @@ AUDIT_CUTS = 3
 
 
 def feature_assets(house: House) -> list[dg.AssetsDefinition]:
-    """The `features` asset."""
+    """The `features` asset. Families are validated here, before any work."""
+    from quant_pipeline.features.registry import specs
+
     experiment = house.experiment
+    specs(experiment.features.families)
     version = code_version("features", "bars/asof", settings=(experiment.features, experiment.primary, experiment.ladder))
     ins = {f"bars_{rung}": dg.AssetIn(key=rung_key(rung)) for rung in experiment.ladder}
 

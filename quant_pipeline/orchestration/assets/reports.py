@@ -7,6 +7,7 @@ from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.pages import page_url
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, markdown_table, png_picture, table_result
 from quant_pipeline.orchestration.versions import code_version
@@ -15,6 +16,10 @@ from quant_pipeline.orchestration.versions import code_version
 def report_assets(house: House) -> list[dg.AssetsDefinition]:
     """`skill_report`, `backtest` and `drift_report`."""
     return [_skill(house), _backtest(house), _drift(house)]
+
+
+def _bars(house: House) -> dict[str, dg.AssetIn]:
+    return {"bars": dg.AssetIn(key=rung_key(house.experiment.primary)), "minutes": dg.AssetIn(key=rung_key("1m"))}
 
 
 def _skill(house: House) -> dg.AssetsDefinition:
@@ -27,7 +32,7 @@ def _skill(house: House) -> dg.AssetsDefinition:
         version,
         kinds={"html", "matplotlib"},
         stored="table",
-        ins={**{name: dg.AssetIn() for name in tables}, "bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
+        ins={**{name: dg.AssetIn() for name in tables}, **_bars(house)},
         partitions_def=symbols(house),
         description="Every model and the ensemble: metrics with intervals beside chance and naive baselines. Opens as a page.",
     )
@@ -41,28 +46,35 @@ def _skill(house: House) -> dg.AssetsDefinition:
         splits: pl.DataFrame,
         barriers: pl.DataFrame,
         bars: pl.DataFrame,
+        minutes: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.backtest.skill_report import prepare, render
-        from quant_pipeline.inference.evidence import all_predictions, oracle_forecast
+        from quant_pipeline.backtest.skill_report import PLAINEST, prepare, render
+        from quant_pipeline.inference.decision import decide_all
+        from quant_pipeline.inference.evidence import all_predictions, oracle_forecast, priced
 
-        symbol = context.partition_key
-        predictions = all_predictions(oof_predictions.values(), meta_learner.nested, bundle)
-        oracle = oracle_forecast(house.source, symbol, labels, house.experiment.primary, int(barriers["max_bars"][0]))
+        symbol, instrument = context.partition_key, house.symbol(context.partition_key)
         inputs = prepare(
-            predictions,
+            all_predictions(oof_predictions.values(), meta_learner.nested, bundle),
             labels,
             splits,
             bars,
-            house.symbol(symbol).costs,
+            instrument.costs,
             symbol=symbol,
             simulated=house.source.simulated,
-            oracle=oracle,
+            oracle=oracle_forecast(house.source, symbol, labels, house.experiment.primary, int(barriers["max_bars"][0])),
+            strategies={"signals": decide_all(priced(meta_learner, bundle), house.experiment.signal, instrument.risk)},
+            policy=f"{PLAINEST}; the line 'signals' follows the emitted signals' own rule and size",
+            path=minutes,
             facts=house.provenance(symbol),
         )
         report = render(inputs)
         page = house.publish(symbol, "skill_report", report.html, report.png)
         return table_result(
-            report.table, extra={"page": dg.MetadataValue.url(page.absolute().as_uri()), "summary": png_picture(report.png)}
+            report.table,
+            extra={
+                "page": dg.MetadataValue.url(page_url(page, house.workplace.reports.parent)),
+                "summary": png_picture(report.png),
+            },
         )
 
     return skill_report
@@ -76,7 +88,7 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         version,
         kinds={"numba"},
         stored="table",
-        ins={"meta_learner": dg.AssetIn(), "bundle": dg.AssetIn(), "bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
+        ins={"meta_learner": dg.AssetIn(), "bundle": dg.AssetIn(), **_bars(house)},
         partitions_def=symbols(house),
         description="Equity of following the signals' own decision rule, out of sample, net of costs, beside buy-and-hold.",
     )
@@ -86,6 +98,7 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         meta_learner: MetaFit,
         bundle: pl.DataFrame,
         bars: pl.DataFrame,
+        minutes: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.backtest.engine import buy_and_hold, run_backtest
         from quant_pipeline.backtest.statistics import statistics
@@ -96,8 +109,8 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         instrument = house.symbol(context.partition_key)
         forecasts = priced(meta_learner, bundle)
         span = bars.filter(pl.col("timestamp") >= forecasts["decision_at"].min())
-        made = run_backtest(decide_all(forecasts, house.experiment.signal, instrument.risk), span, instrument.costs)
-        equity = made.equity.with_columns(buy_and_hold=buy_and_hold(span, instrument.costs).equity["net"])
+        made = run_backtest(decide_all(forecasts, house.experiment.signal, instrument.risk), span, instrument.costs, path=minutes)
+        equity = made.equity.with_columns(buy_and_hold=buy_and_hold(span, instrument.costs, path=minutes).equity["net"])
         found = statistics(made)
         figure = lines(
             equity, "known_at", ["net", "gross", "buy_and_hold"], f"{context.partition_key}: equity of the decision rule"

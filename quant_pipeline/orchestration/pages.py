@@ -1,0 +1,41 @@
+"""Report pages over HTTP on this machine only: browsers do not follow file links from the Dagster UI."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote
+
+HOST, DEFAULT_PORT = "127.0.0.1", 3001
+
+
+def reports_port() -> int:
+    """Where `quant ui` serves report pages: QUANT_REPORTS_PORT, else 3001."""
+    return int(os.environ.get("QUANT_REPORTS_PORT", DEFAULT_PORT))
+
+
+def page_url(page: Path, reports: Path) -> str:
+    """Address of a report page while `quant ui` runs; `reports` is the folder that holds all of them."""
+    return f"http://{HOST}:{reports_port()}/{quote(page.relative_to(reports).as_posix())}"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's signature
+        """Say nothing: the daemon's log is for runs."""
+
+
+@contextmanager
+def serving(reports: Path) -> Iterator[None]:
+    """Serve the pages under `reports` on localhost for as long as the block runs."""
+    reports.mkdir(parents=True, exist_ok=True)
+    server = ThreadingHTTPServer((HOST, reports_port()), partial(_Quiet, directory=str(reports)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()

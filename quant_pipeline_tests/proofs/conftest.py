@@ -1,0 +1,126 @@
+"""What the proofs share: simulated and real minutes, small experiments, and whole runs of the pipeline in a folder of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from quant_pipeline.config.experiment import Experiment, load_experiment
+from quant_pipeline.config.universe import Universe, load_universe
+from quant_pipeline.config.workplace import Workplace
+from quant_pipeline.ensemble.meta import MetaFit
+from quant_pipeline.features.registry import FAMILIES
+from quant_pipeline.inference.evidence import all_predictions, oracle_forecast
+from quant_pipeline.orchestration.house import House
+from quant_pipeline.sources.files import FilesSource
+from quant_pipeline.sources.simulated.source import SimulatedSource
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "bars_1m"
+AT = datetime(2025, 6, 11, 10, 20, tzinfo=UTC)  # a Wednesday: two days and ten hours after the training cutoff
+FEW_ROUNDS = {"n_estimators": 40, "learning_rate": 0.1, "num_leaves": 15, "max_depth": 4, "early_stopping_rounds": 10}
+SMALL: dict[str, Any] = {
+    "name": "small", "ladder": ["1m", "5m", "15m", "30m", "1h"], "history_days": 120,
+    "features": {"families": list(FAMILIES), "zscore_window": 100, "zscore_min_periods": 30},
+    "labels": {"tune_trials": 8}, "splits": {"folds": 2, "embargo": "5h"},
+    "models": [{"name": "lightgbm", "params": FEW_ROUNDS}, {"name": "logistic", "params": {"C": 0.003, "max_iter": 60}}],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training of one symbol: its house, and the tables that it left in the lake."""
+
+    house: House
+    symbol: str
+
+    def table(self, asset: str) -> pl.DataFrame:
+        return pl.read_parquet(self.house.workplace.lake / asset / f"{self.symbol}.parquet")
+
+    @cached_property
+    def predictions(self) -> pl.DataFrame:
+        """Every out-of-sample forecast, as the skill report sees them."""
+        lake = self.house.workplace.lake
+        oof = [pl.read_parquet(path) for path in sorted(lake.glob(f"oof_predictions/*/{self.symbol}.parquet"))]
+        return all_predictions(oof, MetaFit.load(lake / "meta_learner" / self.symbol).nested, self.table("bundle"))
+
+    @cached_property
+    def oracle(self) -> pl.DataFrame:
+        primary, max_bars = self.house.experiment.primary, int(self.table("barriers")["max_bars"][0])
+        found = oracle_forecast(self.house.source, self.symbol, self.table("labels"), primary, max_bars)
+        assert found is not None
+        return found
+
+
+@pytest.fixture(scope="session")
+def universe() -> Universe:
+    return load_universe()
+
+
+@pytest.fixture(scope="session")
+def small() -> Experiment:
+    """Trains in seconds: 120 days, five rungs, two folds, two models of few rounds."""
+    return Experiment.parse(SMALL, "proofs")
+
+
+@pytest.fixture(scope="session")
+def default() -> Experiment:
+    return load_experiment("default")
+
+
+@pytest.fixture(scope="session")
+def make_house(tmp_path_factory, universe) -> Callable[..., House]:
+    """Maker of a house on the simulated market, with the clock pinned, in `folder` or a folder of its own."""
+
+    def make(experiment: Experiment, *, at: datetime = AT, folder: Path | None = None) -> House:
+        data = folder or tmp_path_factory.mktemp("data")
+        return House(Workplace("simulated", data, data / "raw", at), universe, experiment)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train(make_house) -> Callable[..., Run]:
+    """Run the whole pipeline through Dagster, from the source to the bundle, and return what it made."""
+
+    def run(symbol: str, experiment: Experiment, *, resources: Callable[[House], dict[str, Any]] = lambda _: {}) -> Run:
+        import dagster as dg
+
+        from quant_pipeline.definitions import build_defs
+        from quant_pipeline.orchestration.runner import Runner
+
+        house = make_house(experiment)
+        with dg.DagsterInstance.ephemeral() as instance:
+            Runner(build_defs(house, resources=resources(house)), instance, house).run(symbol, until="ensemble")
+        return Run(house, symbol)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def simulated_minutes(universe) -> Callable[..., pl.DataFrame]:
+    """Raw BARS of the simulated feed, defects included."""
+
+    def fetch(symbol: str, start: datetime, days: int) -> pl.DataFrame:
+        return SimulatedSource(universe).fetch(symbol, "1m", start, start + timedelta(days=days)).frame
+
+    return fetch
+
+
+@pytest.fixture(scope="session")
+def real_minutes(universe) -> Callable[[str], pl.DataFrame]:
+    """Raw BARS of a real file; skips the test where the shared folder is absent."""
+
+    def read(symbol: str) -> pl.DataFrame:
+        if not SHARED.is_dir():
+            pytest.skip(f"no real bars: {SHARED} is absent")
+        source = FilesSource(SHARED, universe)
+        return source.fetch(symbol, "1m", datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)).frame
+
+    return read
