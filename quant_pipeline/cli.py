@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
     from quant_pipeline.orchestration.house import House
     from quant_pipeline.orchestration.runner import Runner
 
+
+def paragraphs(*lines: str) -> str:
+    """Text of which the help page gives every line its own."""
+    return "\n\n".join(lines)
+
+
+def examples(*lines: str) -> str:
+    """The foot of a command's help: lines that can be copied into a shell."""
+    return paragraphs("[bold]Examples[/bold]", *lines)
+
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -31,14 +42,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From price bars to trading signals.\n\nStart with [bold]quant run GC=F[/bold]: simulated gold, raw bars to a signal. "
     "Then [bold]quant ui[/bold] shows every step in the browser.",
-    epilog="\n\n".join(
-        (
-            "[bold]Your own bars:[/bold] put SPY_1m.parquet or .csv into a folder, then",
-            "quant run SPY --profile files --bars ~/bars",
-            "[bold]Your own experiment:[/bold] copy quant_pipeline/config/experiments/default.yaml, change it, then",
-            "quant run GC=F --experiment mine.yaml",
-            "[bold]Something is wrong?[/bold] quant doctor",
-        )
+    epilog=paragraphs(
+        "[bold]Your own bars:[/bold] put SPY_1m.parquet or .csv into a folder, then",
+        "quant run SPY --profile files --bars ~/bars",
+        "[bold]Your own experiment:[/bold] copy quant_pipeline/config/experiments/default.yaml, change it, then",
+        "quant run GC=F --experiment mine.yaml",
+        "[bold]Something is wrong?[/bold] quant doctor",
     ),
 )
 console = Console()
@@ -74,11 +83,6 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(1) from None
 
     return wrapper
-
-
-def examples(*lines: str) -> str:
-    """The foot of a command's help: lines that can be copied into a shell."""
-    return "\n\n".join(("[bold]Examples[/bold]", *lines))
 
 
 def choose(profile: str | None = None, experiment: str | None = None, bars: Path | None = None, as_of: str | None = None) -> None:
@@ -305,13 +309,13 @@ def ui(
 ) -> None:
     """Open the Dagster web UI and daemon (schedule, sensors) on 127.0.0.1, and serve the report pages beside it."""
     from quant_pipeline.config.workplace import workplace
-    from quant_pipeline.orchestration.pages import serving
+    from quant_pipeline.orchestration.web import serving, supervise
 
     choose(profile, experiment)
     console.print(f"Dagster UI on http://127.0.0.1:{port} (Ctrl-C stops it)")
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
     with serving(workplace().data / "reports"):
-        raise typer.Exit(subprocess.run(command, check=False).returncode)  # noqa: S603  a fixed command of our own
+        raise typer.Exit(supervise(command))
 
 
 @app.command(epilog=examples("quant symbols", "QUANT_UNIVERSE=mine.yaml quant symbols"))
@@ -403,9 +407,8 @@ def _show_signal(symbol: str) -> None:
 
 
 def _table(rows: list[dict[str, Any]], title: str) -> Table:
-    table = Table(
-        title=title or None, title_justify="left", show_lines=any("\n" in str(value) for row in rows for value in row.values())
-    )
+    tall = any("\n" in str(value) for row in rows for value in row.values())
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_lines=tall, pad_edge=False)
     for name in rows[0] if rows else ["nothing here"]:
         table.add_column(name)
     for row in rows:

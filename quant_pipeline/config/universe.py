@@ -106,7 +106,7 @@ class Universe(Settings):
         """The traded symbol `name`; raises `ConfigError` naming the nearest one."""
         if name in self.symbols:
             return self.symbols[name]
-        near = difflib.get_close_matches(name, self.symbols, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name.upper(), self.symbols, n=1, cutoff=0.4)
         raise ConfigError(
             f"symbol {name!r}",
             found="no entry in the universe",

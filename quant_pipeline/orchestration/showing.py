@@ -13,7 +13,7 @@ from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.validation.skill_table import POOLED
 
-SHOWN = {"log_loss_gain": "log-loss gain on prior", "auc_direction": "AUC long against short", "ic": "IC"}
+SHOWN = {"log_loss_gain": "log-loss gain", "auc_direction": "AUC long/short", "ic": "rank IC"}
 SPANS = {POOLED: "out-of-fold", HOLDOUT: "final test"}
 
 
@@ -39,15 +39,19 @@ def _row(table: pl.DataFrame, model: str, span: str) -> dict[str, Any] | None:
     first = found["ic"]
     if first is None:
         return None
-    row: dict[str, Any] = {"model": model, "span": SPANS[span], "rows": first["rows"]}
-    row |= {SHOWN[metric]: _cell(cell, metric) for metric, cell in found.items() if cell}
+    row: dict[str, Any] = {"model": model, "out of sample": f"{SPANS[span]}\n{first['rows']:,} rows"}
+    row |= {f"{SHOWN[metric]}\n(chance {_chance(metric)})": _cell(cell, metric) for metric, cell in found.items() if cell}
     share = first["share_of_reachable"]
-    return row if share is None else {**row, "IC of best reachable": f"{share:.0%}"}
+    return row if share is None else {**row, "of best\nreachable IC": f"{share:.0%}"}
+
+
+def _chance(metric: str) -> str:
+    return "0.5" if metric.startswith("auc") else "0"
 
 
 def _cell(cell: dict[str, Any], metric: str) -> str:
-    beside = f"chance {number(cell['chance'], metric)}, best naive {number(cell['naive'], metric)}"
-    return f"{number(cell['value'], metric)} ({between(cell)})\n[dim]{beside}[/]"
+    value, naive = number(cell["value"], metric), number(cell["naive"], metric)
+    return f"[bold]{value}[/]\n{between(cell)}\n[dim]best naive {naive}[/]"
 
 
 def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:

@@ -78,9 +78,9 @@ def default() -> Experiment:
 def make_house(tmp_path_factory, universe) -> Callable[..., House]:
     """Maker of a house on the simulated market, with the clock pinned, in `folder` or a folder of its own."""
 
-    def make(experiment: Experiment, *, at: datetime = AT, folder: Path | None = None) -> House:
+    def make(experiment: Experiment, *, folder: Path | None = None, traded: Universe = universe) -> House:
         data = folder or tmp_path_factory.mktemp("data")
-        return House(Workplace("simulated", data, data / "raw", at), universe, experiment)
+        return House(Workplace("simulated", data, data / "raw", AT), traded, experiment)
 
     return make
 

@@ -7,10 +7,10 @@ from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
-from quant_pipeline.orchestration.pages import page_url
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, markdown_table, png_picture, table_result
 from quant_pipeline.orchestration.versions import code_version
+from quant_pipeline.orchestration.web import page_url
 
 
 def report_assets(house: House) -> list[dg.AssetsDefinition]:

@@ -1,15 +1,22 @@
-"""Report pages over HTTP on this machine only: browsers do not follow file links from the Dagster UI."""
+"""What `quant ui` runs: Dagster as a child, and report pages over HTTP, on this machine only.
+
+Browsers do not follow file links from the Dagster UI, so the pages need a server.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
+
+from quant_pipeline.errors import ConfigError
 
 HOST, DEFAULT_PORT = "127.0.0.1", 3001
 
@@ -29,13 +36,34 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Say nothing: the daemon's log is for runs."""
 
 
+def _listen(reports: Path) -> ThreadingHTTPServer:
+    try:
+        return ThreadingHTTPServer((HOST, reports_port()), partial(_Quiet, directory=str(reports)))
+    except OSError as error:
+        raise ConfigError(
+            f"port {reports_port()} for report pages", found=error, wanted="a free port",
+            mend="stop the other `quant ui`, or set QUANT_REPORTS_PORT",
+        ) from None  # fmt: skip
+
+
 @contextmanager
 def serving(reports: Path) -> Iterator[None]:
     """Serve the pages under `reports` on localhost for as long as the block runs."""
     reports.mkdir(parents=True, exist_ok=True)
-    server = ThreadingHTTPServer((HOST, reports_port()), partial(_Quiet, directory=str(reports)))
+    server = _listen(reports)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield
     finally:
         server.shutdown()
+
+
+def supervise(command: Sequence[str]) -> int:
+    """Run `command` until it ends; pass SIGTERM on, and on Ctrl-C wait for it to stop its own children. Returns its exit code."""
+    process = subprocess.Popen(command)  # noqa: S603 - a command of our own
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import yaml
+
+from quant_pipeline.config.experiment import EXPERIMENTS, Experiment, SplitSettings, experiment_path, load_experiment
+from quant_pipeline.errors import ConfigError
+
+LEAST = {"name": "least", "features": {"families": ["returns"]}, "models": [{"name": "logistic"}]}
+
+
+def parse(**changed: object) -> Experiment:
+    return Experiment.parse({**LEAST, **changed}, "mine.yaml")
+
+
+def test_every_shipped_experiment_loads_under_its_file_name():
+    for path in EXPERIMENTS.glob("*.yaml"):
+        assert load_experiment(path.stem).name == path.stem
+
+
+def test_the_default_file_writes_out_every_setting():
+    """Whoever copies it sees all there is to change."""
+    written = yaml.safe_load((EXPERIMENTS / "default.yaml").read_text())
+    model = load_experiment("default").model_dump()
+    assert set(model) - {"name"} == set(written)
+    for key, value in model.items():
+        if isinstance(value, dict):
+            assert set(value) == set(written[key]), key
+
+
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"history_days": 3}, "history_days"),
+        ({"primary": "90x"}, "primary"),
+        ({"labels": {"tp_atr": 0}}, "labels.tp_atr"),
+        ({"labels": {"max_bars": 0}}, "labels.max_bars"),
+        ({"labels": {"side": "short"}}, "labels.side"),
+        ({"splits": {"scheme": "random"}}, "splits.scheme"),
+        ({"splits": {"folds": 1}}, "splits.folds"),
+        ({"splits": {"embargo": "soon"}}, "splits.embargo"),
+        ({"splits": {"first_train": 1.0}}, "splits.first_train"),
+        ({"features": {"families": ["returns"], "zscore_window": 1}}, "features.zscore_window"),
+        ({"models": []}, "models"),
+        ({"ensemble": {"alpha": 0.01}}, "ensemble.alpha"),
+        ({"calibration": {"methods": ["platt"]}}, "calibration.methods.0"),
+        ({"signal": {"min_confidence": 0.4}}, "signal.min_confidence"),
+        ({"drift": {"share": 0}}, "drift.share"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_its_place(changed, place):
+    with pytest.raises(ConfigError, match=f"mine.yaml: {place}: found"):
+        parse(**changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"primary": "30m", "ladder": ["1m", "1h"]}, "primary 30m stands in ladder"),
+        ({"ladder": ["5m", "1h"]}, "ladder starts with 1m"),
+        ({"models": [{"name": "logistic"}, {"name": "logistic"}]}, "named once each"),
+        ({"models": [{"name": "lightgbm"}]}, "signal.fallback 'logistic' is one of models"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_in_a_short_line(changed, told):
+    with pytest.raises(ConfigError, match="contradict") as caught:
+        parse(**changed)
+    assert told in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_fold_names_end_with_the_holdout():
+    assert SplitSettings(folds=3).fold_names == ("fold_00", "fold_01", "fold_02", "holdout")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("5h", timedelta(hours=5)), ("90m", timedelta(minutes=90)), ("1d", timedelta(days=1))]
+)
+def test_durations_are_written_like_timeframes(text, wanted):
+    assert parse(splits={"embargo": text}).splits.embargo == wanted
+
+
+def test_a_name_that_is_nearly_right_gets_the_right_one():
+    with pytest.raises(ConfigError, match="did you mean 'default'"):
+        experiment_path("defalt")
+
+
+def test_a_name_like_no_other_gets_the_way_to_an_own_one():
+    with pytest.raises(ConfigError, match=r"copy .*default\.yaml and pass its path"):
+        experiment_path("zzz")
+
+
+def test_a_path_is_taken_as_it_is_and_names_the_experiment(tmp_path):
+    path = tmp_path / "fast.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in LEAST.items() if key != "name"}))
+    assert load_experiment(str(path)).name == "fast"
+
+
+def test_the_environment_chooses_the_experiment(tmp_path, monkeypatch):
+    path = tmp_path / "chosen.yaml"
+    path.write_text(yaml.safe_dump(LEAST))
+    monkeypatch.setenv("QUANT_EXPERIMENT", str(path))
+    assert load_experiment().name == "least"
+    monkeypatch.delenv("QUANT_EXPERIMENT")
+    assert load_experiment().name == "default"

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quant_pipeline.config.universe import DEFAULT_UNIVERSE, Costs, Universe, load_universe
+from quant_pipeline.errors import ConfigError
+
+GOLD = {
+    "calendar": "CMEGlobex_GC",
+    "costs": {"fee_bps": 10},
+    "risk": {"max_leverage": 3, "max_drawdown_pct": 15, "max_position_pct": 25},
+}
+
+
+def parse(**changed: object) -> Universe:
+    return Universe.parse({"symbols": {"GC=F": {**GOLD, **changed}}}, "universe.yaml")
+
+
+def test_the_shipped_universe_has_the_six_symbols_and_what_they_read():
+    universe = load_universe()
+    assert list(universe.symbols) == ["GC=F", "BTC-USD", "CL=F", "SPY", "QQQ", "AAPL"]
+    assert set(universe.auxiliary) == {"^IRX", "^TNX", "DX-Y.NYB"}
+    assert universe.names == (*universe.symbols, *universe.auxiliary)
+
+
+@given(fee=st.floats(0, 100), spread=st.floats(0, 100), slippage=st.floats(0, 100))
+def test_the_round_trip_pays_both_sides_and_the_spread_once(fee, spread, slippage):
+    paid = fee + slippage + spread + fee + slippage
+    assert Costs(fee_bps=fee, spread_bps=spread, slippage_bps=slippage).round_trip == pytest.approx(paid * 1e-4)
+
+
+@pytest.mark.parametrize(("name", "near"), [("GCF", "GC=F"), ("btc-usd", "BTC-USD"), ("AAPLE", "AAPL")])
+def test_a_symbol_that_is_nearly_right_gets_the_right_one(name, near):
+    with pytest.raises(ConfigError, match=f"did you mean '{near}'"):
+        load_universe().symbol(name)
+
+
+def test_a_symbol_like_no_other_gets_the_way_to_add_it():
+    with pytest.raises(ConfigError, match=r"add it to universe\.yaml"):
+        load_universe().symbol("ZZZZ")
+
+
+def test_auxiliary_series_are_read_and_not_traded():
+    universe = load_universe()
+    assert universe.instrument("^TNX").calendar == "NYSE"
+    with pytest.raises(ConfigError):
+        universe.symbol("^TNX")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"calendar": "NYSEE"}, r"calendar: found 'NYSEE', wanted a pandas-market-calendars name, such as NYSE"),
+        ({"correlated": ["XYZ"]}, r"symbols\.GC=F\.correlated names only symbols of this file \(unknown: XYZ\)"),
+        ({"costs": {"fee_bps": -1}}, r"costs\.fee_bps: found -1"),
+        ({"costs": {}}, r"costs\.fee_bps: found nothing"),
+        ({"risk": {**GOLD["risk"], "max_leverage": 0}}, r"risk\.max_leverage: found 0"),
+        ({"files": {"stamp": "middle"}}, r"files\.stamp: found 'middle'"),
+        ({"calender": "NYSE"}, r"write 'calendar' instead"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_refused(changed, told):
+    with pytest.raises(ConfigError, match=told):
+        parse(**changed)
+
+
+def test_another_file_takes_the_place_of_the_shipped_one(tmp_path, monkeypatch):
+    own = tmp_path / "mine.yaml"
+    own.write_text(yaml.safe_dump({"symbols": {"ETH-USD": {**GOLD, "calendar": "24/7"}}}))
+    monkeypatch.setenv("QUANT_UNIVERSE", str(own))
+    assert load_universe().names == ("ETH-USD",)
+    assert "GC=F" in load_universe(DEFAULT_UNIVERSE).names

@@ -1,0 +1,187 @@
+"""A small home: one symbol of the simulated market, trained once for all tests, of which each test gets its own copy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from click.testing import Result
+
+    from quant_pipeline.orchestration.house import House
+    from quant_pipeline.orchestration.runner import Runner
+
+SYMBOL = "BTC-USD"
+AS_OF = datetime(2026, 11, 18, 10, 30, tzinfo=UTC)  # a Wednesday: two days of bars since the training cutoff
+TINY: dict[str, Any] = {
+    "name": "tiny", "history_days": 120, "ladder": ["1m", "15m", "1h"],
+    "features": {"families": ["momentum", "returns"], "zscore_window": 100, "zscore_min_periods": 20},
+    "labels": {"tune_trials": 5}, "splits": {"folds": 2},
+    "models": [
+        {"name": "lightgbm", "params": {"n_estimators": 20, "num_leaves": 7, "max_depth": 3, "early_stopping_rounds": 5}},
+        {"name": "logistic", "params": {"C": 0.01, "max_iter": 200}},
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Home:
+    """A DAGSTER_HOME with a lake of its own, and the ways into it."""
+
+    root: Path
+    symbol: str = SYMBOL
+    as_of: datetime = AS_OF
+
+    @classmethod
+    def make(cls, root: Path) -> Home:
+        """An empty home: the checkout's dagster.yaml, and the tiny experiment."""
+        shutil.copy(Path(__file__).parents[1] / "dagster.yaml", root)
+        (root / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+        return cls(root)
+
+    def copy(self, root: Path) -> Home:
+        return Home(shutil.copytree(self.root, root, dirs_exist_ok=True))
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def lake(self) -> Path:
+        return self.data / "lake" / "simulated"
+
+    def environment(self) -> dict[str, str]:
+        """What makes a process work here; relative paths of dagster.yaml are meant from here, too."""
+        return {
+            "DAGSTER_HOME": str(self.root), "QUANT_DATA": str(self.data), "QUANT_AS_OF": self.as_of.isoformat(),
+            "QUANT_EXPERIMENT": str(self.root / "tiny.yaml"),
+        }  # fmt: skip
+
+    def house(self, *, as_of: datetime | None = None, **changed: Any) -> House:
+        """The house of this home; `changed` replaces settings of the experiment, key by key."""
+        from quant_pipeline.config.experiment import Experiment
+        from quant_pipeline.config.workplace import workplace
+        from quant_pipeline.orchestration.house import make_house
+
+        place = replace(workplace(self.environment()), as_of=as_of or self.as_of)
+        merged = {key: {**TINY.get(key, {}), **value} if isinstance(value, dict) else value for key, value in changed.items()}
+        return make_house(workplace_=place, experiment=Experiment.parse({**TINY, **merged}, "tiny"))
+
+    def experiment(self, name: str = "mine", **changed: Any) -> str:
+        """Path of a YAML file with the tiny experiment, changed key by key."""
+        path = self.root / f"{name}.yaml"
+        merged = {key: {**TINY.get(key, {}), **value} if isinstance(value, dict) else value for key, value in changed.items()}
+        path.write_text(yaml.safe_dump({**TINY, "name": name, **merged}))
+        return str(path)
+
+    @contextmanager
+    def open(self) -> Iterator[dg.DagsterInstance]:
+        """Its Dagster instance, from within the folder."""
+        import dagster as dg
+
+        before = Path.cwd()
+        os.chdir(self.root)
+        try:
+            with mock.patch.dict(os.environ, self.environment()), dg.DagsterInstance.from_config(str(self.root)) as instance:
+                yield instance
+        finally:
+            os.chdir(before)
+
+    @contextmanager
+    def runner(self, house: House | None = None) -> Iterator[Runner]:
+        from quant_pipeline.definitions import build_defs
+        from quant_pipeline.orchestration.runner import Runner
+
+        chosen = house or self.house()
+        with self.open() as instance:
+            yield Runner(build_defs(chosen), instance, chosen)
+
+    def contents(self) -> dict[str, str]:
+        """A digest of every file that the pipeline keeps; Dagster's own history and empty locks aside."""
+        files = [path for path in self.data.rglob("*") if path.is_file() and path.stat().st_size and ".locks" not in path.parts]
+        kept = {path: path.relative_to(self.data).as_posix() for path in files}
+        return {name: _digest(path) for path, name in kept.items() if not name.startswith("dagster/")}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory) -> Home:
+    """Trained once, never to be changed; ask for `home` to change things."""
+    home = Home.make(tmp_path_factory.mktemp("trained"))
+    with home.runner() as runner:
+        runner.run(SYMBOL)
+    return home
+
+
+@pytest.fixture
+def home(trained_home, tmp_path) -> Home:
+    """A copy of the trained home."""
+    return trained_home.copy(tmp_path / "home")
+
+
+@pytest.fixture
+def bare_home(tmp_path) -> Home:
+    """A home in which nothing was made yet."""
+    (tmp_path / "bare").mkdir()
+    return Home.make(tmp_path / "bare")
+
+
+@pytest.fixture
+def quant(monkeypatch, tmp_path) -> Callable[..., Result]:
+    """`quant` as a shell would start it: quant(home, "run", "BTC-USD"); its environment and folder end with the call."""
+    from typer.testing import CliRunner
+
+    from quant_pipeline import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.console, "_width", 400)
+
+    def invoke(home: Home, *arguments: str, **environment: str) -> Result:
+        before = Path.cwd()
+        try:
+            with mock.patch.dict(os.environ, {**home.environment(), **environment}):
+                result = CliRunner().invoke(cli.app, arguments)
+        finally:
+            os.chdir(before)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Callable[[int], Path]]:
+    """Maker of a disk of so many MiB, mounted for the test; skips where mounting is not allowed."""
+    mounted: list[Path] = []
+
+    def make(size: int) -> Path:
+        place = tmp_path / f"disk{len(mounted)}"
+        place.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(place)], check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            pytest.skip(f"a small disk cannot be mounted here, only by root: {done.stderr.strip()}")
+        mounted.append(place)
+        return place
+
+    yield make
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)

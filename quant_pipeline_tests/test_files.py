@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quant_pipeline.errors import StorageError
+from quant_pipeline.files import (
+    TEMPORARY,
+    frame_hash,
+    refused_by_disk,
+    remove,
+    replacing,
+    sha256,
+    sweep,
+    write_json,
+    write_parquet,
+    write_text,
+)
+
+FRAME = pl.DataFrame({"a": [1, 2, None], "b": [0.5, float("nan"), -0.0], "c": ["x", None, "z"]})
+
+
+class StopError(Exception):
+    pass
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.rglob(f"{TEMPORARY}*"))
+
+
+def write_half(target: Path, error: type[BaseException]) -> None:
+    with replacing(target) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def write_half_a_folder(target: Path) -> None:
+    with replacing(target) as temporary:
+        temporary.mkdir()
+        (temporary / "weights").write_text("half")
+        raise StopError
+
+
+def dead_process() -> int:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
+
+
+def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path):
+    target = tmp_path / "deep" / "file.txt"
+    with replacing(target) as temporary:
+        temporary.write_text("new")
+        assert not target.exists()
+        assert temporary.parent == target.parent
+    assert target.read_text() == "new"
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.parametrize("error", [StopError, KeyboardInterrupt])
+def test_a_failed_or_interrupted_write_keeps_the_old_file(tmp_path, error):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(error):
+        write_half(target, error)
+    assert target.read_text() == "old"
+    assert not leftovers(tmp_path)
+
+
+def test_a_folder_is_swapped_whole(tmp_path):
+    target = tmp_path / "model"
+    for name in ("first", "second"):
+        with replacing(target) as temporary:
+            temporary.mkdir()
+            (temporary / name).write_text(name)
+    assert [path.name for path in target.iterdir()] == ["second"]
+    assert not leftovers(tmp_path)
+
+
+def test_a_failed_folder_keeps_the_old_one(tmp_path):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "weights").write_text("old")
+    with pytest.raises(StopError):
+        write_half_a_folder(target)
+    assert (target / "weights").read_text() == "old"
+    assert not leftovers(tmp_path)
+
+
+def test_a_block_that_wrote_nothing_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match="FileNotFoundError"), replacing(tmp_path / "file"):
+        pass
+
+
+def test_the_error_of_a_refusing_disk_names_path_and_mend(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="free space or fix permissions") as caught:
+        write_text(tmp_path / "file" / "below.txt", "x")
+    assert "below.txt" in str(caught.value)
+
+
+def test_sweep_removes_what_dead_processes_left_and_nothing_else(tmp_path):
+    dead = dead_process()
+    folder = tmp_path / "a" / f"{TEMPORARY}{dead}-12345678-model"
+    (folder / "inside").mkdir(parents=True)
+    (tmp_path / f"{TEMPORARY}{dead}-12345678-x.parquet").write_text("half")
+    (tmp_path / f"{TEMPORARY}nonsense").write_text("half")
+    alive = tmp_path / f"{TEMPORARY}{os.getpid()}-12345678-y.parquet"
+    alive.write_text("being written")
+    kept = tmp_path / "kept.parquet"
+    kept.write_text("whole")
+    assert sweep(tmp_path) == 3
+    assert sorted(tmp_path.rglob("*.parquet")) == sorted([alive, kept])
+    assert not folder.exists()
+
+
+def test_sweep_of_a_folder_that_is_not_there_is_fine(tmp_path):
+    assert sweep(tmp_path / "nowhere") == 0
+
+
+def test_remove_takes_files_folders_and_nothing(tmp_path):
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "file").write_text("x")
+    for name in ("folder", "file", "nothing"):
+        remove(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_json_is_stable_sorted_and_refuses_nan(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, {"b": 1, "a": [1.5, None]})
+    assert path.read_text() == '{\n  "a": [\n    1.5,\n    null\n  ],\n  "b": 1\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text())["b"] == 1
+
+
+def test_parquet_comes_back_equal(tmp_path):
+    write_parquet(tmp_path / "x.parquet", FRAME)
+    assert pl.read_parquet(tmp_path / "x.parquet").equals(FRAME, null_equal=True)
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    assert sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5) | st.none(), st.floats(allow_nan=False) | st.none()), max_size=12), st.data())
+def test_equal_frames_hash_equal_and_changed_ones_do_not(rows, data):
+    frame = pl.DataFrame(rows, schema={"a": pl.Int64, "b": pl.Float64}, orient="row")
+    cut = data.draw(st.integers(0, len(rows)))
+    chunked = pl.concat([frame[:cut], frame[cut:]], rechunk=False)
+    assert frame_hash(frame) == frame_hash(chunked)
+    assert frame_hash(frame) != frame_hash(frame.rename({"a": "c"}))
+    assert frame_hash(frame) != frame_hash(frame.with_columns(pl.col("a").cast(pl.Int32)))
+    if rows:
+        position = data.draw(st.integers(0, len(rows) - 1))
+        other = frame.with_columns(a=pl.when(pl.int_range(pl.len()) == position).then(9).otherwise("a"))
+        assert frame_hash(frame) != frame_hash(other)
+        assert frame_hash(frame) != frame_hash(frame[:-1])
+
+
+def test_row_order_counts():
+    assert frame_hash(FRAME) != frame_hash(FRAME.reverse())
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
+def test_what_the_disk_refused_is_told_as_such(code):
+    found = refused_by_disk(OSError(code, os.strerror(code), "/lake/x"))
+    assert isinstance(found, StorageError)
+    assert "/lake/x" in str(found)
+
+
+def test_a_full_disk_is_seen_behind_the_error_of_a_library():
+    outer = RuntimeError("could not write")
+    outer.__cause__ = sqlite3.OperationalError("database or disk is full")
+    found = refused_by_disk(outer)
+    assert found is not None
+    assert "disk is full" in str(found)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), FileNotFoundError(errno.ENOENT, "no"), sqlite3.OperationalError("no such table: t"), None]
+)
+def test_other_errors_are_no_matter_of_the_disk(error):
+    assert refused_by_disk(error) is None
+
+
+def test_a_full_disk_keeps_the_old_file_and_leaves_no_half(small_disk):
+    disk = small_disk(1)
+    write_text(disk / "file.txt", "old")
+    with pytest.raises(StorageError, match="No space left"):
+        write_text(disk / "file.txt", "x" * 2**21)
+    noise = pl.DataFrame({"a": pl.Series(range(400_000)).hash()})
+    with pytest.raises(StorageError, match="No space left"):
+        write_parquet(disk / "frame.parquet", noise)
+    assert [path.name for path in disk.iterdir()] == ["file.txt"]
+    assert (disk / "file.txt").read_text() == "old"
