@@ -60,6 +60,8 @@ def serving(reports: Path) -> Iterator[None]:
 
 def supervise(command: Sequence[str]) -> int:
     """Run `command` until it ends; pass SIGTERM on, and on Ctrl-C wait for it to stop its own children. Returns its exit code."""
+    # a shell may start background jobs with SIGINT ignored; dagster would inherit that and never stop
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command)  # noqa: S603 - a command of our own
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
