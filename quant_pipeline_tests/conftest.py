@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from unittest import mock
 
 import pytest
@@ -44,6 +44,8 @@ class Home:
     root: Path
     symbol: str = SYMBOL
     as_of: datetime = AS_OF
+
+    tiny: ClassVar[dict[str, Any]] = TINY
 
     @classmethod
     def make(cls, root: Path) -> Home:
@@ -127,6 +129,12 @@ def trained_home(tmp_path_factory) -> Home:
     with home.runner() as runner:
         runner.run(SYMBOL)
     return home
+
+
+@pytest.fixture(scope="session")
+def home_of_nothing(tmp_path_factory) -> Home:
+    """An empty home that no test writes to."""
+    return Home.make(tmp_path_factory.mktemp("nothing"))
 
 
 @pytest.fixture

@@ -222,7 +222,7 @@ def _load(path: Path) -> Signal:
 
 def _create(path: Path, content: bytes) -> bool:
     """Write a file that must not exist yet, whole or not at all; False when it exists."""
-    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)

@@ -19,19 +19,16 @@ class TrainConfig(dg.Config):
 
 def build_jobs(house: House) -> dict[str, AnyJob]:
     """All jobs by name."""
-    partitions = symbols(house)
     return {
-        "train_symbol": _train_job(partitions),
+        "train_symbol": _train_job(symbols(house)),
         "hourly_inference": dg.define_asset_job(
             "hourly_inference",
             selection=["raw_bars", "signals"],
-            partitions_def=partitions,
             description="The newest bars of one symbol, and its signal for the decision hour.",
         ),
         "drift_check": dg.define_asset_job(
             "drift_check",
             selection=["raw_bars", "drift_report"],
-            partitions_def=partitions,
             description="Recent features of one symbol against those its champion was trained on.",
         ),
     }

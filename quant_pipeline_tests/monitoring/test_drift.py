@@ -24,7 +24,7 @@ from quant_pipeline.monitoring.drift import (
     wasserstein,
 )
 
-SETTINGS = DriftSettings()
+SETTINGS = DriftSettings(share=0.3)
 NOW = datetime(2026, 11, 16, 14, 5, tzinfo=UTC)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from quant_pipeline.config.experiment import Experiment, load_experiment
 from quant_pipeline.config.universe import Universe, load_universe
@@ -56,6 +61,45 @@ class Run:
         found = oracle_forecast(self.house.source, self.symbol, self.table("labels"), primary, max_bars)
         assert found is not None
         return found
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A DAGSTER_HOME of its own, and `quant` started in it as another process."""
+
+    home: Path
+    data: Path
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Begin `quant` in a process group of its own, what it prints going into one pipe."""
+        place = {"DAGSTER_HOME": str(self.home), "QUANT_DATA": str(self.data), "QUANT_AS_OF": AT.isoformat(), "COLUMNS": "200"}
+        chosen = {"QUANT_PROFILE": "simulated", "QUANT_EXPERIMENT": str(self.home / "small.yaml")}
+        return subprocess.Popen(
+            [sys.executable, "-c", "from quant_pipeline.cli import app; app()", *arguments], env={**os.environ, **place, **chosen, **environment},
+            cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def quant(self, *arguments: str, **environment: str) -> str:
+        """Run `quant` to its end; what it printed. It must succeed."""
+        process = self.start(*arguments, **environment)
+        printed, _ = process.communicate()
+        assert process.returncode == 0, printed
+        return printed
+
+
+@pytest.fixture
+def shell(tmp_path) -> Callable[..., Shell]:
+    """Maker of a shell in a fresh home with the checkout's Dagster settings, the small experiment and `data`."""
+
+    def make(name: str = "home", *, data: Path | None = None) -> Shell:
+        home = tmp_path / name
+        home.mkdir()
+        for settings in ("dagster.yaml", "workspace.yaml"):
+            shutil.copy(Path(__file__).parents[2] / settings, home)
+        (home / "small.yaml").write_text(yaml.safe_dump(SMALL))
+        return Shell(home, data or home / "data")
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,8 @@ def forecasts(rows: int = 400, seed: int = 0, *, decimals: int = 2) -> Forecasts
     truth = rng.standard_normal(rows)
     logits = np.stack([-0.4 * truth, np.full(rows, 0.3), 0.4 * truth], axis=1) + rng.standard_normal((rows, 3)) * 0.5
     p = np.round(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), decimals)
-    p[:, 1] = 1 - p[:, 0] - p[:, 2]
+    # rounding may leave the middle class a hair below zero
+    p[:, 1] = np.maximum(1 - p[:, 0] - p[:, 2], 0.0)
     noisy = truth + rng.standard_normal(rows)
     label = np.where(noisy > 0.6, 1, np.where(noisy < -0.6, -1, 0)).astype(np.int8)
     return Forecasts(p, label, np.round(noisy * 0.01, 4), np.round(truth, 1))

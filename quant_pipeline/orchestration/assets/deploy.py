@@ -62,7 +62,7 @@ def _bundle(house: House) -> dg.AssetsDefinition:
             as_of=cutoff,
             data_fingerprint=house.store.fingerprint(symbol, until=cutoff),
             test_log=test_log(house, symbol),
-            who=context.run_id,
+            who=context.run.run_id,
             when=house.workplace.now(),
         )
         return table_result(

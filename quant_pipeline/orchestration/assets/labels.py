@@ -127,6 +127,7 @@ def _splits(house: House) -> dg.AssetsDefinition:
     @described(
         "splits",
         version,
+        kinds={"numpy"},
         stored="table",
         partitions_def=symbols(house),
         description="Fold boundaries with purge and embargo, as rows one can read; the holdout is the final test span.",

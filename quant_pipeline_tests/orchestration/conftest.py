@@ -1,0 +1,48 @@
+"""Houses that need no training, and a Telegram stand-in that accepts and remembers everything."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from quant_pipeline.orchestration.house import House
+
+
+@pytest.fixture(scope="session")
+def default_house(tmp_path_factory) -> House:
+    """The house that a fresh checkout has, in a folder of its own."""
+    from quant_pipeline.config.experiment import load_experiment
+    from quant_pipeline.config.universe import DEFAULT_UNIVERSE, load_universe
+    from quant_pipeline.config.workplace import workplace
+
+    place = workplace({"QUANT_DATA": str(tmp_path_factory.mktemp("default"))})
+    return House(place, load_universe(DEFAULT_UNIVERSE), load_experiment("default"))
+
+
+@pytest.fixture
+def telegram(monkeypatch) -> Iterator[list[str]]:
+    """Texts that reached the stand-in, which the environment names as Telegram's server."""
+    texts: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            texts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"ok": True, "result": {"message_id": len(texts)}}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    monkeypatch.setenv("QUANT_TELEGRAM_TOKEN", "1:secret")
+    monkeypatch.setenv("QUANT_TELEGRAM_CHAT", "42")
+    monkeypatch.setenv("QUANT_TELEGRAM_URL", f"http://127.0.0.1:{server.server_port}")
+    yield texts
+    server.shutdown()
+    server.server_close()

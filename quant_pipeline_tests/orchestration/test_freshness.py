@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+
+import dagster as dg
+import pytest
+
+from quant_pipeline.orchestration.freshness import stale
+from quant_pipeline.orchestration.partitions import fold_key
+from quant_pipeline.orchestration.runner import Runner
+
+SYMBOL = "BTC-USD"
+FOLDS = ("fold_00", "fold_01", "holdout")
+ALWAYS = {"raw_bars|BTC-USD", "signals|BTC-USD"}
+BARS = ["bars/1m", "bars/15m", "bars/1h"]
+
+
+def of_folds(*names: str) -> set[str]:
+    return {f"{name}|{fold_key(SYMBOL, fold)}" for name in names for fold in FOLDS}
+
+
+def of_symbol(*names: str) -> set[str]:
+    return {f"{name}|{SYMBOL}" for name in names}
+
+
+def stale_names(runner: Runner, names: list[str], partition: str = SYMBOL) -> list[str]:
+    keys = [dg.AssetKey.from_user_string(name) for name in names]
+    return [key.to_user_string() for key in stale(runner.house, runner.instance, runner.graph, keys, partition)]
+
+
+def test_a_second_run_reuses_everything(home):
+    before = home.contents()
+    with home.runner() as runner:
+        summary = runner.run(SYMBOL)
+    assert set(summary.made) == ALWAYS
+    assert len(summary.reused) == 23
+    after = home.contents()
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == set()
+
+
+def test_a_changed_model_is_made_again_with_what_depends_on_it(home):
+    models = [
+        {"name": "lightgbm", "params": {**home.tiny["models"][0]["params"]}},
+        {"name": "logistic", "params": {"C": 0.02, "max_iter": 200}},
+    ]
+    with home.runner(home.house(models=models)) as runner:
+        summary = runner.run(SYMBOL, until="ensemble")
+    remade = of_folds("models/logistic", "oof_predictions") | of_symbol("raw_bars", "meta_learner", "bundle", "champion")
+    assert set(summary.made) == remade
+    assert set(summary.reused) == of_folds("models/lightgbm") | of_symbol(
+        *BARS, "features", "barriers", "labels", "sample_weights", "splits"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "first", "untouched"),
+    [
+        ({"features": {"zscore_window": 90}}, ["features"], BARS),
+        ({"labels": {"tune_trials": 6}}, ["barriers"], [*BARS, "features"]),
+        ({"weights": {"quality": False}}, ["sample_weights"], [*BARS, "features", "barriers", "labels"]),
+        ({"champion": {"max_age_days": 9}}, ["champion"], ["meta_learner", "features", "skill_report"]),
+        ({"drift": {"psi": 0.3}}, ["drift_report"], ["meta_learner", "features"]),
+        ({"signal": {"min_confidence": 0.6}}, ["backtest"], ["meta_learner", "features", "drift_report"]),
+    ],
+)
+def test_a_setting_touches_the_assets_that_read_it(trained_home, changed, first, untouched):
+    with trained_home.runner(trained_home.house(**changed)) as runner:
+        assert stale_names(runner, first) == first
+        assert stale_names(runner, untouched) == []
+
+
+def test_nothing_is_stale_after_training(trained_home):
+    with trained_home.runner() as runner:
+        keys = [key.to_user_string() for key in runner.graph.toposorted_asset_keys]
+        folded = {"models/lightgbm", "models/logistic", "oof_predictions"}
+        assert stale_names(runner, [key for key in keys if key not in folded]) == []
+        for fold in FOLDS:
+            assert stale_names(runner, sorted(folded), fold_key(SYMBOL, fold)) == []
+
+
+def test_everything_is_stale_before_training(trained_home):
+    with trained_home.runner() as runner:
+        assert stale_names(runner, ["features", "labels"], "SPY") == ["features", "labels"]
+
+
+def test_new_bars_after_the_cutoff_touch_nothing_that_was_trained(home):
+    with home.runner(home.house(as_of=home.as_of + timedelta(hours=5))) as runner:
+        runner.materialize([dg.AssetKey("raw_bars")], SYMBOL)
+        assert stale_names(runner, BARS) == []
+
+
+def test_a_new_week_touches_all_bars(home):
+    with home.runner(home.house(as_of=home.as_of + timedelta(days=7))) as runner:
+        runner.materialize([dg.AssetKey("raw_bars")], SYMBOL)
+        assert stale_names(runner, [*BARS, "features"]) == ["bars/15m", "bars/1h", "bars/1m", "features"]
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "expected"),
+    [
+        ("labels/BTC-USD.parquet", ["features", "labels", "splits"], ["labels", "splits"]),
+        ("bars/15m/BTC-USD.parquet", [*BARS, "barriers"], ["bars/15m", "barriers"]),
+        ("meta_learner/BTC-USD", ["meta_learner", "bundle", "champion"], ["meta_learner", "bundle", "champion"]),
+    ],
+)
+def test_what_is_gone_from_the_lake_is_stale_with_all_that_follows(home, file, names, expected):
+    gone = home.lake / file
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    with home.runner() as runner:
+        assert stale_names(runner, names) == expected
+
+
+def test_a_model_folder_that_is_gone_is_stale_in_its_fold_only(home):
+    shutil.rmtree(home.lake / "models" / "logistic" / "fold_01" / SYMBOL)
+    names = ["models/lightgbm", "models/logistic", "oof_predictions"]
+    with home.runner() as runner:
+        assert stale_names(runner, names, fold_key(SYMBOL, "fold_00")) == []
+        assert stale_names(runner, names, fold_key(SYMBOL, "fold_01")) == ["models/logistic", "oof_predictions"]
+
+
+def test_a_deleted_file_is_made_again_with_equal_bytes(home):
+    before = home.contents()
+    (home.lake / "sample_weights" / f"{SYMBOL}.parquet").unlink()
+    shutil.rmtree(home.lake / "models" / "logistic" / "fold_01" / SYMBOL)
+    with home.runner() as runner:
+        summary = runner.run(SYMBOL, until="train fold_01")
+    fold = fold_key(SYMBOL, "fold_01")
+    assert set(summary.made) == {
+        f"raw_bars|{SYMBOL}",
+        f"sample_weights|{SYMBOL}",
+        f"models/logistic|{fold}",
+        f"oof_predictions|{fold}",
+    }
+    assert home.contents() == before
+
+
+@pytest.mark.parametrize("damage", ["bundle gone", "byte flipped", "history gone"])
+def test_a_bundle_or_champion_that_is_gone_is_stale(home, damage):
+    folder = next((home.data / "bundles" / "simulated" / SYMBOL).glob("*/manifest.json")).parent
+    if damage == "bundle gone":
+        shutil.rmtree(folder)
+    elif damage == "byte flipped":
+        meta = folder / "meta.json"
+        meta.write_bytes(meta.read_bytes()[:-1] + b" ")
+    else:
+        shutil.rmtree(home.data / "bundles" / "simulated" / "champions")
+    with home.runner() as runner:
+        expected = ["champion"] if damage == "history gone" else ["bundle", "champion"]
+        assert stale_names(runner, ["meta_learner", "bundle", "champion"]) == expected

@@ -1,0 +1,146 @@
+"""Kill -9 at random moments of `quant run`: the next run goes on, nothing is half-written, nothing finished is made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from quant_pipeline.files import TEMPORARY
+from quant_pipeline.inference.bundle import verify_bundle
+
+KILLS = 20
+SYMBOLS = ("GC=F", "BTC-USD", "SPY", "QQQ")  # killed until done, then the next one; then the next week
+START = datetime(2025, 6, 11, 10, 20, tzinfo=UTC)
+ALWAYS = {"raw_bars", "signals"}  # asked for in every run, and idempotent in what they write
+HISTORY = ("dagster/code_version", "dagster/input_data_version/")
+
+
+def killed(process: subprocess.Popen[str], after: float) -> bool:
+    """Wait `after` seconds; kill the process and all that it started if it still runs, and tell whether it did."""
+    try:
+        process.wait(after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return True
+    return False
+
+
+def jobs() -> Iterator[tuple[str, dict[str, str]]]:
+    """Symbols to run, one after another, and when all are done, all again a week later: symbol and environment."""
+    for week in count():
+        moment = START + week * timedelta(weeks=1)
+        yield from ((symbol, {"QUANT_AS_OF": moment.isoformat()}) for symbol in SYMBOLS)
+
+
+def unreadable(shell) -> list[str]:
+    """Files under the data folder that do not open as what they are called."""
+    faults = []
+    for path in sorted(path for path in shell.data.rglob("*") if path.is_file()):
+        try:
+            _open(path)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is named
+            faults.append(f"{path}: {type(error).__name__}: {error}")
+    return faults
+
+
+def _open(path) -> None:
+    if path.suffix == ".parquet":
+        pl.read_parquet(path)
+    elif path.suffix == ".json":
+        json.loads(path.read_text())
+    elif path.suffix == ".jsonl":
+        [json.loads(line) for line in path.read_text().splitlines()]
+    elif path.suffix == ".html":
+        assert path.read_text().rstrip().endswith("</html>")
+    elif path.suffix == ".png":
+        assert path.read_bytes().endswith(b"IEND\xaeB`\x82")
+    elif path.suffix == ".db":
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def leftovers(shell) -> list[str]:
+    """Temporaries, and bundle folders without a manifest."""
+    bundles = [path for path in shell.data.glob("bundles/simulated/*/*") if path.is_dir()]
+    bare = [path for path in bundles if not (path / "manifest.json").exists() or path.name == "building"]
+    return sorted(map(str, [*shell.data.rglob(f"{TEMPORARY}*"), *bare]))
+
+
+def materializations(instance: dg.DagsterInstance) -> Counter[tuple[object, ...]]:
+    """How often each asset partition was recorded as made, by code version and versions of its inputs."""
+    made: Counter[tuple[object, ...]] = Counter()
+    for key in instance.all_asset_keys():
+        if key.to_user_string() in ALWAYS:
+            continue
+        for record in instance.fetch_materializations(key, limit=1_000).records:
+            tags = record.asset_materialization.tags or {}
+            versions = tuple(sorted((name, value) for name, value in tags.items() if name.startswith(HISTORY)))
+            assert versions
+            made[key.to_user_string(), record.partition_key, versions] += 1
+    return made
+
+
+def bundle_ids(shell, symbol: str) -> set[str]:
+    return {path.parent.name for path in shell.data.glob(f"bundles/simulated/{symbol}/*/manifest.json")}
+
+
+def signals_of(shell, symbol: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in shell.data.glob(f"lake/simulated/signals/{symbol}/*/*/*.json")}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_800)
+def test_twenty_kills(shell, monkeypatch, capsys):
+    undisturbed, disturbed = shell("undisturbed"), shell("disturbed")
+    begun = time.monotonic()
+    undisturbed.quant("run", SYMBOLS[0], QUANT_AS_OF=START.isoformat())
+    whole = time.monotonic() - begun
+    random, upcoming = np.random.default_rng(20), jobs()
+    kills, completed = [], []
+    job = next(upcoming)
+    while len(kills) < KILLS:
+        after = float(random.uniform(0, whole))
+        process = disturbed.start("run", job[0], **job[1])
+        if killed(process, after):
+            kills.append((job[0], round(after, 1)))
+            continue
+        assert process.returncode == 0, process.communicate()[0]
+        completed.append(job)
+        job = next(upcoming)
+    disturbed.quant("run", job[0], **job[1])
+    completed.append(job)
+    again = disturbed.quant("run", job[0], **job[1])
+
+    monkeypatch.chdir(disturbed.home)
+    with dg.DagsterInstance.from_config(str(disturbed.home)) as instance:
+        made = materializations(instance)
+        statuses = Counter(run.status.value for run in instance.get_runs())
+    with capsys.disabled():
+        print(f"\none undisturbed run: {whole:.1f} s; kills: {kills}\nruns completed: {[symbol for symbol, _ in completed]}")
+        print(f"Dagster runs: {dict(statuses)}; {sum(made.values())} materializations of {len(made)} asset partitions and inputs")
+    assert f"made {len(ALWAYS)}, " in again
+    assert leftovers(disturbed) == []
+    assert unreadable(disturbed) == []
+    bundles = list(disturbed.data.glob("bundles/simulated/*/*/manifest.json"))
+    assert len(bundles) >= len({symbol for symbol, _ in completed})
+    assert all(verify_bundle(manifest.parent) for manifest in bundles)
+    assert {twice: count for twice, count in made.items() if count > 1} == {}
+    assert set(statuses) <= {"SUCCESS", "FAILURE"}
+    assert statuses["FAILURE"] >= KILLS / 3  # or too few kills met a run at work
+    assert bundle_ids(disturbed, SYMBOLS[0]) >= bundle_ids(undisturbed, SYMBOLS[0])
+    assert signals_of(disturbed, SYMBOLS[0]).items() >= signals_of(undisturbed, SYMBOLS[0]).items()
