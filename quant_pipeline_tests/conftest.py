@@ -1,4 +1,7 @@
-"""A small home: one symbol of the simulated market, trained once for all tests, of which each test gets its own copy."""
+"""What all tests share: hypothesis profiles, and a small home, trained once, of which each test gets its own copy.
+
+In CI, property tests draw the same examples every time; at a desk, new ones.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from unittest import mock
 
 import pytest
 import yaml
+from hypothesis import settings
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 
     from quant_pipeline.orchestration.house import House
     from quant_pipeline.orchestration.runner import Runner
+
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("desk", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 SYMBOL = "BTC-USD"
 AS_OF = datetime(2026, 11, 18, 10, 30, tzinfo=UTC)  # a Wednesday: two days of bars since the training cutoff
@@ -133,8 +141,10 @@ def trained_home(tmp_path_factory) -> Home:
 
 @pytest.fixture(scope="session")
 def home_of_nothing(tmp_path_factory) -> Home:
-    """An empty home that no test writes to."""
-    return Home.make(tmp_path_factory.mktemp("nothing"))
+    """An empty home that no test writes to; Dagster has set up its history."""
+    home = Home.make(tmp_path_factory.mktemp("nothing"))
+    with home.open():
+        return home
 
 
 @pytest.fixture
@@ -144,10 +154,9 @@ def home(trained_home, tmp_path) -> Home:
 
 
 @pytest.fixture
-def bare_home(tmp_path) -> Home:
+def bare_home(home_of_nothing, tmp_path) -> Home:
     """A home in which nothing was made yet."""
-    (tmp_path / "bare").mkdir()
-    return Home.make(tmp_path / "bare")
+    return home_of_nothing.copy(tmp_path / "bare")
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ def house(bare_home):
     return made
 
 
-def tick(house, name: str, at: datetime) -> dg.SensorResult:
-    schedule = next(schedule for schedule in build_defs(house).schedules if schedule.name == name)
-    return schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=at))
+def tick(house, name: str, at: datetime):
+    repository = build_defs(house).get_repository_def()
+    context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=repository)
+    return repository.get_schedule_def(name).evaluate_tick(context)
 
 
 def asked(house, at: datetime) -> dict[str, str]:
@@ -67,11 +68,10 @@ def test_a_tick_that_is_evaluated_again_asks_for_the_same_runs(house):
 
 def test_every_decision_of_a_day_is_asked_for_exactly_once(house):
     ticks = [WEDNESDAY.replace(hour=hour, minute=minute) for hour in range(24) for minute in (5, 35)]
-    keys = [key for at in ticks for key in asked(house, at).values()]
-    assert len(keys) == len(set(keys))
-    assert sum(key.startswith("BTC-USD@") for key in keys) == 24
-    assert sum(key.startswith("SPY@") for key in keys) == 7
-    assert sum(key.startswith("GC=F@") for key in keys) == 23
+    decisions = [decision for at in ticks for decision in due_decisions(house, at).items()]
+    assert len(decisions) == len(set(decisions))
+    counts = {name: sum(symbol == name for symbol, _ in decisions) for name in trained(house)}
+    assert counts == {"GC=F": 23, "BTC-USD": 24, "SPY": 7}
 
 
 def test_without_a_trained_symbol_the_tick_says_what_to_do(bare_home):

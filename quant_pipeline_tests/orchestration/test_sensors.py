@@ -13,12 +13,10 @@ SYMBOL = "BTC-USD"
 REASON = "12 of 20 features drifted (60 %, alarm at 45 %): rsi_1h, macd_1h"
 
 
-def sensor(house, name: str) -> dg.SensorDefinition:
-    return next(found for found in build_defs(house).sensors if found.name == name)
-
-
 def evaluate(house, instance: dg.DagsterInstance, name: str, cursor: str | None = None):
-    return sensor(house, name).evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
+    repository = build_defs(house).get_repository_def()
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=repository)
+    return repository.get_sensor_def(name).evaluate_tick(context)
 
 
 def test_a_signal_is_sent_once_though_the_sensor_looks_twice(home, telegram):
@@ -80,7 +78,7 @@ def test_a_failed_run_is_told_once_with_its_reason(bare_home, telegram):
         event = runner.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)[0].dagster_event
         for _ in range(2):
             context = dg.build_run_status_sensor_context("run_failure_alert", event, runner.instance, run)
-            sensor(house, "run_failure_alert")(context.for_run_failure())
+            build_defs(house).get_repository_def().get_sensor_def("run_failure_alert")(context.for_run_failure())
     assert len(telegram) == 1
     assert telegram[0].startswith(f"FAILED __ASSET_JOB, run {run.run_id[:8]}")
 

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.orchestration.partitions import fold_key
+
+SYMBOL = "BTC-USD"
+
+
+@pytest.fixture(scope="module")
+def records(trained_home):
+    """The last materialization of every asset that has symbols as partitions, and of one fold."""
+    with trained_home.runner() as runner:
+
+        def last(key: dg.AssetKey) -> dg.AssetMaterialization:
+            folds = isinstance(runner.graph.get(key).partitions_def, dg.MultiPartitionsDefinition)
+            partition = fold_key(SYMBOL, "holdout") if folds else SYMBOL
+            wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+            return runner.instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+
+        return {key.to_user_string(): last(key) for key in runner.graph.get_all_asset_keys()}
+
+
+def test_every_asset_says_something_worth_seeing(records):
+    pictures = {
+        name for name, made in records.items() if any("image/png" in str(value.value) for value in made.metadata.values())
+    }
+    assert pictures == {
+        "features", "labels", "sample_weights", "splits", "oof_predictions", "meta_learner", "bundle", "skill_report", "backtest",
+        "drift_report",
+    }  # fmt: skip
+    assert all(len(made.metadata) >= 3 for made in records.values())
+
+
+def test_tables_tell_rows_and_bars_tell_their_ledger(records):
+    assert records["labels"].metadata["dagster/row_count"].value > 2_000
+    ledger = records["bars/1m"].metadata["ledger"].value
+    assert ledger["rows_in"] - sum(ledger["dropped"].values()) == ledger["rows_out"]
+    assert "gaps" in str(ledger["notes"])
+    assert records["raw_bars"].metadata["simulated"].value is True
+
+
+def test_data_versions_are_kept(records):
+    tags = {name: made.tags.get("dagster/data_version") for name, made in records.items()}
+    assert all(tags.values())
+    assert len(set(tags.values())) == len(tags)
+
+
+def test_the_checks_passed(trained_home):
+    with trained_home.runner() as runner:
+        for asset, name in (("features", "prefix_audit"), ("meta_learner", "oof_integrity")):
+            history = runner.instance.event_log_storage.get_asset_check_execution_history(
+                dg.AssetCheckKey(dg.AssetKey(asset), name), limit=5
+            )
+            assert [record.status.value for record in history] == ["SUCCEEDED"], name
+
+
+def test_a_feature_that_sees_the_future_fails_the_prefix_audit(home, monkeypatch):
+    from quant_pipeline.features import build
+
+    honest = build.build_features
+
+    def peeking(*arguments: object, **named: object):
+        frame, ledger = honest(*arguments, **named)
+        return frame.with_columns(pl.col("rsi_1h").shift(-1)), ledger
+
+    monkeypatch.setattr(build, "build_features", peeking)
+    with home.runner() as runner:
+        runner.materialize([dg.AssetKey("features")], SYMBOL)
+        key = dg.AssetCheckKey(dg.AssetKey("features"), "prefix_audit")
+        newest = runner.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
+    assert newest.status.value == "FAILED"
+    assert newest.evaluation.metadata["differences"].value > 0
+
+
+def test_one_rung_can_be_made_alone(home):
+    for rung in ("1m", "15m", "1h"):
+        (home.lake / "bars" / rung / f"{SYMBOL}.parquet").unlink()
+    with home.runner() as runner:
+        runner.materialize([dg.AssetKey(["bars", "15m"])], SYMBOL)
+    assert [path.parent.name for path in home.lake.glob("bars/*/*.parquet")] == ["15m"]
+
+
+def test_bars_without_raw_bars_name_the_command(bare_home):
+    with bare_home.runner() as runner, pytest.raises(MissingUpstreamError, match="run: quant materialize 'raw_bars/BTC-USD'"):
+        runner.materialize([dg.AssetKey(["bars", "15m"])], SYMBOL)
+
+
+def test_drift_without_a_champion_names_the_command(bare_home):
+    with bare_home.runner() as runner, pytest.raises(MissingUpstreamError, match="run: quant train BTC-USD"):
+        runner.materialize([dg.AssetKey("drift_report")], SYMBOL)
+
+
+def test_a_signal_without_a_champion_says_so_and_does_nothing(bare_home):
+    with bare_home.runner() as runner:
+        runner.materialize([dg.AssetKey("signals")], SYMBOL)
+    signal = runner.house.signals.latest(SYMBOL)
+    assert (signal.status, signal.action) == ("no_model", 0)
+    assert "quant train BTC-USD" in signal.reason
+
+
+def test_the_use_of_the_test_span_is_on_record(trained_home):
+    lines = (trained_home.data / "bundles" / "simulated" / SYMBOL / "test_uses.jsonl").read_text().splitlines()
+    assert len(lines) == 1
+    assert "skill and champion rule" in lines[0]
+
+
+def test_the_report_page_and_its_picture_are_published(trained_home):
+    page = trained_home.data / "reports" / "simulated" / SYMBOL / "skill_report.html"
+    assert "SIMULATED" in page.read_text()
+    assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from quant_pipeline.orchestration import doctor
+
+
+@pytest.fixture
+def findings(trained_home, monkeypatch):
+    """What the doctor finds in the trained home, after changes to the environment."""
+
+    def look(**environment: str) -> dict[str, tuple[bool, str]]:
+        for name in ("QUANT_TELEGRAM_TOKEN", "QUANT_TELEGRAM_CHAT", "QUANT_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {**trained_home.environment(), **environment}.items():
+            monkeypatch.setenv(name, value)
+        return {name: (good, text) for name, good, text in doctor.examine()}
+
+    monkeypatch.setattr(doctor, "_leaks", lambda: "12 of 12 caught")
+    return look
+
+
+def test_a_sound_installation_is_told_so(findings, monkeypatch):
+    monkeypatch.setattr(doctor, "ROOM_NEEDED", 1)
+    found = findings()
+    assert {name for name, (good, _) in found.items() if not good} == set()
+    assert {"python", "configuration", "disk", "source", "telegram", "planted leaks", "champions", *doctor.LIBRARIES} == set(
+        found
+    )
+    assert "experiment tiny, profile simulated" in found["configuration"][1]
+    assert found["champions"][1] == "BTC-USD"
+    assert "alerts go to the log" in found["telegram"][1]
+
+
+def test_a_broken_configuration_is_named_and_ends_the_visit_early(findings):
+    found = findings(QUANT_EXPERIMENT="defalt")
+    assert found["configuration"] == (False, found["configuration"][1])
+    assert "did you mean 'default'" in found["configuration"][1]
+    assert "disk" not in found
+
+
+def test_a_library_that_is_absent_comes_with_its_command(findings, monkeypatch):
+    monkeypatch.setattr(doctor, "LIBRARIES", ("dagster", "no-such-library"))
+    found = findings()
+    assert found["dagster"][0]
+    assert found["no-such-library"] == (False, "not installed; run: pip install -c constraints.txt no-such-library")
+
+
+def test_too_little_room_is_wrong(findings, monkeypatch):
+    monkeypatch.setattr(doctor, "ROOM_NEEDED", 2**60)
+    assert not findings()["disk"][0]
+
+
+def test_a_folder_that_is_absent_is_wrong(findings, tmp_path):
+    good, text = findings(QUANT_PROFILE="files", QUANT_BARS=str(tmp_path / "nowhere"))["source"]
+    assert not good
+    assert "nowhere" in text
+
+
+def test_a_token_without_a_chat_is_wrong_and_stays_secret(findings):
+    good, text = findings(QUANT_TELEGRAM_TOKEN="1:secret")["telegram"]  # noqa: S106 - not a real one
+    assert (good, "QUANT_TELEGRAM_CHAT" in text, "secret" in text) == (False, True, False)
+    good, text = findings(QUANT_TELEGRAM_TOKEN="1:secret", QUANT_TELEGRAM_CHAT="42")["telegram"]  # noqa: S106 - not a real one
+    assert (good, "42" in text, "secret" in text) == (True, True, False)
+
+
+def test_a_leak_that_nobody_catches_is_wrong(trained_home, monkeypatch):
+    from quant_pipeline.validation import leaks
+
+    for name, value in trained_home.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(leaks, "uncaught", lambda: ["future shift"])
+    found = {name: (good, text) for name, good, text in doctor.examine()}
+    assert not found["planted leaks"][0]
+    assert "future shift not caught" in found["planted leaks"][1]

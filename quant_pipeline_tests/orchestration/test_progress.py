@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import io
+
+import dagster as dg
+from rich.console import Console
+
+from quant_pipeline.orchestration.progress import ProgressView
+from quant_pipeline.orchestration.runner import Stage, StageEvent
+
+KEYS = [dg.AssetKey("a"), dg.AssetKey("b")]
+
+
+class Instance:
+    """Says that one of two assets is made."""
+
+    def __init__(self) -> None:
+        self.asked = []
+
+    def all_logs(self, run_id: str, of_type: object) -> list[object]:
+        self.asked.append(run_id)
+        return [type("Entry", (), {"step_key": "models__lightgbm"})()]
+
+
+def shown(*events: StageEvent) -> tuple[str, ProgressView]:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with ProgressView(Instance(), console) as view:
+        for event in events:
+            view.listen(event)
+    return console.file.getvalue(), view
+
+
+def test_a_reused_stage_is_full_and_says_so():
+    stage = Stage("features", ("features",), "GC=F")
+    text, view = shown(StageEvent(stage, KEYS, None), StageEvent(stage, KEYS, None, done=True))
+    task = view.progress.tasks[0]
+    assert (task.completed, task.total, task.fields["now"]) == (2, 2, "reused")
+    assert "features" in text
+
+
+def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
+    import threading
+
+    from quant_pipeline.orchestration import progress
+
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0.001)
+    seen = threading.Event()
+    stage = Stage("train fold_00", ("models",), "GC=F")
+    with ProgressView(Instance(), Console(file=io.StringIO())) as view:
+        update = view.progress.update
+
+        def remember(*arguments: object, **values: object) -> None:
+            update(*arguments, **values)
+            if values.get("now") == "models/lightgbm":
+                seen.set()
+
+        monkeypatch.setattr(view.progress, "update", remember)
+        view.listen(StageEvent(stage, KEYS, "run-1"))
+        assert seen.wait(10)
+        view.listen(StageEvent(stage, KEYS, "run-1", done=True))
+        assert view.progress.tasks[0].completed == 2
+    assert set(view.instance.asked) == {"run-1"}
+
+
+def test_leaving_in_the_middle_stops_the_watch():
+    stage = Stage("ingest", ("ingest",), "GC=F")
+    _, view = shown(StageEvent(stage, KEYS, "run-1"))
+    assert view._stop.is_set()

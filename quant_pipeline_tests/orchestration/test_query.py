@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from quant_pipeline.errors import ConfigError
+from quant_pipeline.orchestration.query import ask, tables
+
+TABLES = {
+    "backtest", "barriers", "bars_15m", "bars_1h", "bars_1m", "bundle", "drift_report", "features", "labels", "oof_predictions",
+    "sample_weights", "signals", "skill_report", "splits",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def house(trained_home):
+    return trained_home.house()
+
+
+def test_every_table_of_the_lake_is_a_view_and_raw_bars_are_not(house):
+    assert set(tables(house)) == TABLES
+    assert {name for (name,) in ask(house, "show tables")[1]} == TABLES
+
+
+def test_every_view_says_whose_its_rows_are(house):
+    for name in TABLES:
+        columns, rows = ask(house, f"select distinct symbol from {name}")
+        assert (columns, rows) == (["symbol"], [("BTC-USD",)]), name
+
+
+def test_folds_are_a_column(house):
+    _, rows = ask(house, "select distinct fold from oof_predictions order by 1")
+    assert [fold for (fold,) in rows] == ["fold_00", "fold_01", "holdout"]
+
+
+def test_views_hold_what_the_files_hold(house):
+    import polars as pl
+
+    lake = house.workplace.lake
+    assert ask(house, "select count(*) from labels")[1] == [(pl.read_parquet(lake / "labels" / "BTC-USD.parquet").height,)]
+    total = sum(pl.read_parquet(path).height for path in lake.glob("oof_predictions/*/BTC-USD.parquet"))
+    assert ask(house, "select count(*) from oof_predictions")[1] == [(total,)]
+
+
+def test_times_are_utc_and_joins_work(house):
+    columns, rows = ask(
+        house, "select min(l.decision_at) as first from labels l join features f using (symbol, decision_at) where l.label = 1"
+    )
+    assert columns == ["first"]
+    assert rows[0][0].utcoffset().total_seconds() == 0
+
+
+def test_an_empty_lake_answers_too(home_of_nothing):
+    assert ask(home_of_nothing.house(), "show tables") == (["name"], [])
+
+
+def test_a_statement_without_an_answer_gives_none(house):
+    assert ask(house, "create table t (x int)") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("query", "told"), [("selekt 1", "selekt"), ("select * from signls", "signals"), ("select nix from labels", "nix")]
+)
+def test_sql_that_duckdb_refuses_is_told_in_our_words(house, query, told):
+    with pytest.raises(ConfigError, match="show tables") as caught:
+        ask(house, query)
+    assert told in str(caught.value)
