@@ -78,7 +78,8 @@ def markdown_table(frame: pl.DataFrame, columns: int = 12) -> str:
 
 
 def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    # a bar or a line break in a text would end its cell
+    return f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).replace("|", "\\|").split())
 
 
 def png_picture(png: bytes) -> dg.MarkdownMetadataValue:

@@ -88,8 +88,8 @@ class Runner:
         summary = RunSummary()
         with self.locked(symbol):
             bury_dead_runs(self.instance, symbol)
-            sweep(self.house.workplace.lake)
-            sweep(self.house.workplace.bundles)
+            for folder in (self.house.workplace.lake, self.house.workplace.bundles, self.house.workplace.reports):
+                sweep(folder)
             for stage in stages(self.house, symbol, until=until):
                 self._stage(stage, summary, force=force or stage.always)
         return summary

@@ -39,7 +39,8 @@ def _signal_alert(house: House) -> dg.SensorDefinition:
     def new_signal_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         outcomes = list(_send_signals(house))
         for outcome in outcomes:
-            context.log.info(outcome)
+            if "sent before" not in outcome:
+                context.log.info(outcome)
         return dg.SkipReason("; ".join(outcomes) or "no signal yet")
 
     return new_signal_alert

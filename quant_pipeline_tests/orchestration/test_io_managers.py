@@ -32,20 +32,17 @@ class Model:
 
 
 def written(manager: dg.UPathIOManager, key: list[str], value: object, partition: str = "GC=F", partitions=SYMBOLS) -> None:
-    asset = dg.AssetKey(key)
     context = dg.build_output_context(
-        asset_key=asset,
-        partition_key=partition,
-        asset_partitions_def=partitions,
-        dagster_type=dg.DagsterType(lambda *_: True, "any"),
-    )
+        asset_key=dg.AssetKey(key), partition_key=partition, asset_partitions_def=partitions,
+        dagster_type=dg.PythonObjectDagsterType(object),
+    )  # fmt: skip
     manager.handle_output(context, value)
 
 
 def read(manager: dg.UPathIOManager, key: list[str], kind: type = pl.DataFrame, partition: str = "GC=F", partitions=SYMBOLS):
     context = dg.build_input_context(
-        asset_key=dg.AssetKey(key), partition_key=partition, asset_partitions_def=partitions, dagster_type=dg.PythonObjectDagsterType(kind),
-        asset_partition_key_range=dg.PartitionKeyRange(partition, partition),
+        asset_key=dg.AssetKey(key), partition_key=partition, asset_partitions_def=partitions,
+        dagster_type=dg.PythonObjectDagsterType(kind), asset_partition_key_range=dg.PartitionKeyRange(partition, partition),
     )  # fmt: skip
     return manager.load_input(context)
 

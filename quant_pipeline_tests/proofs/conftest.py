@@ -29,6 +29,7 @@ from quant_pipeline.sources.simulated.source import SimulatedSource
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "bars_1m"
 AT = datetime(2025, 6, 11, 10, 20, tzinfo=UTC)  # a Wednesday: two days and ten hours after the training cutoff
+QUANT = "from quant_pipeline.cli import app; app()"
 FEW_ROUNDS = {"n_estimators": 40, "learning_rate": 0.1, "num_leaves": 15, "max_depth": 4, "early_stopping_rounds": 10}
 SMALL: dict[str, Any] = {
     "name": "small", "ladder": ["1m", "5m", "15m", "30m", "1h"], "history_days": 120,
@@ -70,12 +71,12 @@ class Shell:
     home: Path
     data: Path
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Begin `quant` in a process group of its own, what it prints going into one pipe."""
+    def start(self, *arguments: str, script: str = QUANT, **environment: str) -> subprocess.Popen[str]:
+        """Begin `quant`, or another `script`, in a process group of its own; what it prints goes into one pipe."""
         place = {"DAGSTER_HOME": str(self.home), "QUANT_DATA": str(self.data), "QUANT_AS_OF": AT.isoformat(), "COLUMNS": "200"}
         chosen = {"QUANT_PROFILE": "simulated", "QUANT_EXPERIMENT": str(self.home / "small.yaml")}
         return subprocess.Popen(
-            [sys.executable, "-c", "from quant_pipeline.cli import app; app()", *arguments], env={**os.environ, **place, **chosen, **environment},
+            [sys.executable, "-c", script, *arguments], env={**os.environ, **place, **chosen, **environment},
             cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
 

@@ -29,6 +29,28 @@ ALWAYS = {"raw_bars", "signals"}  # asked for in every run, and idempotent in wh
 HISTORY = ("dagster/code_version", "dagster/input_data_version/")
 
 
+# `quant` that kills itself right before or after a file or folder gets its name
+SUICIDE = """
+import os, signal
+from quant_pipeline import files
+from quant_pipeline.cli import app
+
+when, end = os.environ["KILL_AT"].split(" ")
+swap = files._swap
+
+def deadly(temporary, path):
+    if when == "after":
+        swap(temporary, path)
+    if str(path).endswith(end):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if when == "before":
+        swap(temporary, path)
+
+files._swap = deadly
+app()
+"""
+
+
 def killed(process: subprocess.Popen[str], after: float) -> bool:
     """Wait `after` seconds; kill the process and all that it started if it still runs, and tell whether it did."""
     try:
@@ -103,6 +125,46 @@ def signals_of(shell, symbol: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in shell.data.glob(f"lake/simulated/signals/{symbol}/*/*/*.json")}
 
 
+def history(shell, monkeypatch) -> tuple[Counter[tuple[object, ...]], Counter[str]]:
+    """What was recorded: materializations, see above, and how the Dagster runs ended."""
+    monkeypatch.chdir(shell.home)
+    with dg.DagsterInstance.from_config(str(shell.home)) as instance:
+        return materializations(instance), Counter(run.status.value for run in instance.get_runs())
+
+
+def assert_whole(shell, made: Counter[tuple[object, ...]], statuses: Counter[str]) -> None:
+    """Nothing half-written, nothing finished made again, no run that claims to be at work."""
+    assert leftovers(shell) == []
+    assert unreadable(shell) == []
+    assert all(verify_bundle(manifest.parent) for manifest in shell.data.glob("bundles/simulated/*/*/manifest.json"))
+    assert {twice: count for twice, count in made.items() if count > 1} == {}
+    assert set(statuses) <= {"SUCCESS", "FAILURE"}
+
+
+FEW = ("after /building", "before /skill_report.html")
+MANY = (
+    "before /1m/progress.json", "after /bars/15m/BTC-USD.parquet", "before /features/BTC-USD.parquet", "after /labels/BTC-USD.parquet",
+    "before /models/logistic/holdout/BTC-USD", "after /models/lightgbm/fold_01/BTC-USD", "before /meta_learner/BTC-USD",
+    "after /manifest.json", "before /building", "before /champions/BTC-USD.jsonl", "after /champions/BTC-USD.jsonl",
+    "before /skill_report.png", "after /skill_report/BTC-USD.parquet", "before /signals/BTC-USD.parquet",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("moments", [FEW, pytest.param(MANY, marks=pytest.mark.long)], ids=["few", "many"])
+def test_kills_beside_a_rename(shell, moments, monkeypatch):
+    """The worst moments: something whole that has no name yet, or that no record knows of."""
+    place = shell()
+    for moment in moments:
+        process = place.start("run", "BTC-USD", script=SUICIDE, KILL_AT=moment)
+        printed, _ = process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"{moment}: {printed}"
+    assert leftovers(place) or moments is MANY  # or the last kill missed
+    place.quant("run", "BTC-USD")
+    made, statuses = history(place, monkeypatch)
+    assert_whole(place, made, statuses)
+    assert statuses["FAILURE"] == len(moments)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
 def test_twenty_kills(shell, monkeypatch, capsys):
@@ -126,21 +188,12 @@ def test_twenty_kills(shell, monkeypatch, capsys):
     completed.append(job)
     again = disturbed.quant("run", job[0], **job[1])
 
-    monkeypatch.chdir(disturbed.home)
-    with dg.DagsterInstance.from_config(str(disturbed.home)) as instance:
-        made = materializations(instance)
-        statuses = Counter(run.status.value for run in instance.get_runs())
+    made, statuses = history(disturbed, monkeypatch)
     with capsys.disabled():
         print(f"\none undisturbed run: {whole:.1f} s; kills: {kills}\nruns completed: {[symbol for symbol, _ in completed]}")
         print(f"Dagster runs: {dict(statuses)}; {sum(made.values())} materializations of {len(made)} asset partitions and inputs")
     assert f"made {len(ALWAYS)}, " in again
-    assert leftovers(disturbed) == []
-    assert unreadable(disturbed) == []
-    bundles = list(disturbed.data.glob("bundles/simulated/*/*/manifest.json"))
-    assert len(bundles) >= len({symbol for symbol, _ in completed})
-    assert all(verify_bundle(manifest.parent) for manifest in bundles)
-    assert {twice: count for twice, count in made.items() if count > 1} == {}
-    assert set(statuses) <= {"SUCCESS", "FAILURE"}
+    assert_whole(disturbed, made, statuses)
     assert statuses["FAILURE"] >= KILLS / 3  # or too few kills met a run at work
-    assert bundle_ids(disturbed, SYMBOLS[0]) >= bundle_ids(undisturbed, SYMBOLS[0])
-    assert signals_of(disturbed, SYMBOLS[0]).items() >= signals_of(undisturbed, SYMBOLS[0]).items()
+    assert bundle_ids(disturbed, SYMBOLS[0]) >= bundle_ids(undisturbed, SYMBOLS[0]) > set()
+    assert signals_of(disturbed, SYMBOLS[0]).items() >= signals_of(undisturbed, SYMBOLS[0]).items() > set()
