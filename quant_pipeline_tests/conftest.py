@@ -87,14 +87,11 @@ class Home:
         from quant_pipeline.orchestration.house import make_house
 
         place = replace(workplace(self.environment()), as_of=as_of or self.as_of)
-        merged = {key: {**TINY.get(key, {}), **value} if isinstance(value, dict) else value for key, value in changed.items()}
-        return make_house(workplace_=place, experiment=Experiment.parse({**TINY, **merged}, "tiny"))
+        return make_house(workplace_=place, experiment=Experiment.parse(_changed(changed), "tiny"))
 
-    def experiment(self, name: str = "mine", **changed: Any) -> str:
-        """Path of a YAML file with the tiny experiment, changed key by key."""
-        path = self.root / f"{name}.yaml"
-        merged = {key: {**TINY.get(key, {}), **value} if isinstance(value, dict) else value for key, value in changed.items()}
-        path.write_text(yaml.safe_dump({**TINY, "name": name, **merged}))
+    def experiment(self, path: Path, **changed: Any) -> str:
+        """Write the tiny experiment, changed key by key, to a YAML file; returns its path."""
+        path.write_text(yaml.safe_dump({**_changed(changed), "name": path.stem}))
         return str(path)
 
     @contextmanager
@@ -124,6 +121,11 @@ class Home:
         files = [path for path in self.data.rglob("*") if path.is_file() and path.stat().st_size and ".locks" not in path.parts]
         kept = {path: path.relative_to(self.data).as_posix() for path in files}
         return {name: _digest(path) for path, name in kept.items() if not name.startswith("dagster/")}
+
+
+def _changed(settings: dict[str, Any]) -> dict[str, Any]:
+    merged = {key: {**TINY.get(key, {}), **value} if isinstance(value, dict) else value for key, value in settings.items()}
+    return {**TINY, **merged}
 
 
 def _digest(path: Path) -> str:

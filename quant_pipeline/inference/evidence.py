@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
+from quant_pipeline.backtest.skill_report import PLAINEST, ReportInputs, prepare
 from quant_pipeline.bars.build import build_bars
+from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.timeframes import duration
+from quant_pipeline.config.universe import Symbol
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.ensemble.oof import SCHEMA
 from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.features.build import build_features
 from quant_pipeline.inference.account import Desk
 from quant_pipeline.inference.bundle import Bundle
+from quant_pipeline.inference.decision import decide_all
 from quant_pipeline.inference.window import cut, window_start
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision, clock_features, decide_retrain, drift_table, summarise
@@ -24,23 +28,61 @@ from quant_pipeline.sources.base import MarketSource
 ENSEMBLE = "ensemble"
 
 
-def all_predictions(oof: Iterable[pl.DataFrame], nested: pl.DataFrame, tested: pl.DataFrame) -> pl.DataFrame:
-    """PREDICTIONS of the base models and, as model "ensemble", of the stack: nested before the test span, the bundle on it.
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """Every forecast that was made out of sample: base models by fold, the nested stack, the bundle on the final test span."""
 
-    The nested rows of the first fold are left out of the ensemble: no earlier out-of-fold row could teach a stack there.
-    """
-    stacked = nested.filter(pl.col("stack_rows") > 0).with_columns(model=pl.lit(ENSEMBLE))
-    return pl.concat([*oof, stacked.select(*SCHEMA), tested.select(*SCHEMA)])
+    oof: Iterable[pl.DataFrame]
+    meta: MetaFit
+    final: pl.DataFrame
+
+    def predictions(self) -> pl.DataFrame:
+        """PREDICTIONS of the base models and, as model "ensemble", of the stack before the test span and the bundle on it.
+
+        The nested rows of the first fold are left out: no earlier out-of-fold row could teach a stack there.
+        """
+        stacked = self._nested().with_columns(model=pl.lit(ENSEMBLE))
+        return pl.concat([*self.oof, stacked.select(*SCHEMA), self.final.select(*SCHEMA)])
+
+    def priced(self) -> pl.DataFrame:
+        """The ensemble's rows with e_long and e_short, by payoffs that were known before each row's fold began."""
+        columns = ["decision_at", *PROBABILITIES, "e_long", "e_short"]
+        return pl.concat([self._nested().select(columns), self.final.select(columns)]).sort("decision_at")
+
+    def _nested(self) -> pl.DataFrame:
+        return self.meta.nested.filter(pl.col("stack_rows") > 0)
 
 
-def priced(meta: MetaFit, tested: pl.DataFrame) -> pl.DataFrame:
-    """Out-of-sample forecasts of the ensemble with e_long and e_short: nested rows, then the bundle's on the test span.
+@dataclass(frozen=True, eq=False)
+class Market:
+    """What a report knows of the market it grades on: RUNG BARS (primary and 1m), LABELS, SPLITS and their source."""
 
-    Nested rows are priced by payoffs that were known before their fold began.
-    """
-    columns = ["decision_at", *PROBABILITIES, "e_long", "e_short"]
-    nested = meta.nested.filter(pl.col("stack_rows") > 0)
-    return pl.concat([nested.select(columns), tested.select(columns)]).sort("decision_at")
+    symbol: str
+    instrument: Symbol
+    source: MarketSource
+    bars: pl.DataFrame
+    minutes: pl.DataFrame
+    labels: pl.DataFrame
+    splits: pl.DataFrame
+
+
+def skill_inputs(tested: Tested, market: Market, experiment: Experiment, max_bars: int, facts: Mapping[str, str]) -> ReportInputs:
+    """Everything that the skill report shows; the line "signals" follows the emitted signals' own rule and size."""
+    decisions = decide_all(tested.priced(), experiment.signal, market.instrument.risk)
+    return prepare(
+        tested.predictions(),
+        market.labels,
+        market.splits,
+        market.bars,
+        market.instrument.costs,
+        symbol=market.symbol,
+        simulated=market.source.simulated,
+        oracle=oracle_forecast(market.source, market.symbol, market.labels, experiment.primary, max_bars),
+        strategies={"signals": decisions},
+        policy=f"{PLAINEST}; the line 'signals' follows the emitted signals' own rule and size",
+        path=market.minutes,
+        facts=facts,
+    )
 
 
 def oracle_forecast(source: MarketSource, symbol: str, labels: pl.DataFrame, primary: str, max_bars: int) -> pl.DataFrame | None:

@@ -57,7 +57,9 @@ class StandIn:
         return pl.DataFrame({
             "decision_at": view.decision_at, "p_short": p_short, "p_neutral": 1 - p_long - p_short, "p_long": p_long,
             "p_up": p_long + 0.5 * (1 - p_long - p_short), "e_r": e_long, "e_long": e_long - 0.001, "e_short": -e_long - 0.001,
-        }).with_columns(fallback=pl.lit(self.fails or None, pl.String), problems=pl.lit("lightgbm: out of memory" if self.fails else None))  # fmt: skip
+        }).with_columns(
+            fallback=pl.lit(self.fails or None, pl.String), problems=pl.lit("lightgbm: out of memory" if self.fails else None)
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,6 @@ def test_an_empty_lake_answers_too(home_of_nothing):
 
 def test_a_statement_without_an_answer_gives_none(house):
     assert ask(house, "create table t (x int)")[1] == []
-    assert ask(house, "set threads = 1") == ([], [])
 
 
 @pytest.mark.parametrize(

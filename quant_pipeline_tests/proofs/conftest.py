@@ -1,4 +1,4 @@
-"""What the proofs share: simulated and real minutes, small experiments, and whole runs of the pipeline in a folder of their own."""
+"""What the proofs share: simulated and real minutes, a small experiment, and whole runs in a folder of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from quant_pipeline.config.universe import Universe, load_universe
 from quant_pipeline.config.workplace import Workplace
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.features.registry import FAMILIES
-from quant_pipeline.inference.evidence import all_predictions, oracle_forecast
+from quant_pipeline.inference.evidence import Tested, oracle_forecast
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.sources.files import FilesSource
 from quant_pipeline.sources.simulated.source import SimulatedSource
@@ -54,7 +54,7 @@ class Run:
         """Every out-of-sample forecast, as the skill report sees them."""
         lake = self.house.workplace.lake
         oof = [pl.read_parquet(path) for path in sorted(lake.glob(f"oof_predictions/*/{self.symbol}.parquet"))]
-        return all_predictions(oof, MetaFit.load(lake / "meta_learner" / self.symbol).nested, self.table("bundle"))
+        return Tested(oof, MetaFit.load(lake / "meta_learner" / self.symbol), self.table("bundle")).predictions()
 
     @cached_property
     def oracle(self) -> pl.DataFrame:

@@ -141,12 +141,14 @@ def assert_whole(shell, made: Counter[tuple[object, ...]], statuses: Counter[str
     assert set(statuses) <= {"SUCCESS", "FAILURE"}
 
 
+# in the order in which a run meets them
 FEW = ("after /building", "before /skill_report.html")
 MANY = (
-    "before /1m/progress.json", "after /bars/15m/BTC-USD.parquet", "before /features/BTC-USD.parquet", "after /labels/BTC-USD.parquet",
-    "before /models/logistic/holdout/BTC-USD", "after /models/lightgbm/fold_01/BTC-USD", "before /meta_learner/BTC-USD",
-    "after /manifest.json", "before /building", "before /champions/BTC-USD.jsonl", "after /champions/BTC-USD.jsonl",
-    "before /skill_report.png", "after /skill_report/BTC-USD.parquet", "before /signals/BTC-USD.parquet",
+    "before /1m/progress.json", "after /bars/15m/BTC-USD.parquet", "before /features/BTC-USD.parquet",
+    "after /labels/BTC-USD.parquet", "after /models/lightgbm/fold_01/BTC-USD", "before /models/logistic/holdout/BTC-USD",
+    "before /meta_learner/BTC-USD", "after /manifest.json", "before /building", "before /champions/BTC-USD.jsonl",
+    "after /champions/BTC-USD.jsonl", "before /skill_report.png", "after /skill_report/BTC-USD.parquet",
+    "before /signals/BTC-USD.parquet",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
+import yaml
 
 from quant_pipeline.bars.sessions import open_time_between
 from quant_pipeline.config.universe import Costs
@@ -106,6 +107,14 @@ def copy(emitted, tmp_path) -> Desk:
     return emitted.moved(tmp_path / "data")
 
 
+def replayed_by_the_shell(desk: Desk, place) -> dict[str, str]:
+    """What `quant replay` says of each symbol, from the same folder and equal settings."""
+    (place.home / "small.yaml").write_text(yaml.safe_dump(desk.house.experiment.model_dump(mode="json")))
+    (place.home / "universe.yaml").write_text(yaml.safe_dump(desk.house.universe.model_dump(mode="json")))
+    place = replace(place, data=desk.house.workplace.data)
+    return {name: place.quant("replay", name, QUANT_UNIVERSE=str(place.home / "universe.yaml")) for name in SYMBOLS}
+
+
 def assert_files_are_canonical(desk: Desk) -> None:
     """Equal canonical forms are equal bytes only if the files hold nothing else."""
     files = [path for name in SYMBOLS for path in (desk.house.workplace.signals / name).rglob("*Z.json")]
@@ -147,8 +156,11 @@ def test_a_revision_that_the_provider_sends_changes_nothing_and_is_on_record(cop
 
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
-def test_two_hundred_hours_come_back_byte_for_byte(trained, tmp_path, capsys):
-    """Eight days, a weekend and a retraining among them: each signal is replayed with the bundle that made it."""
+def test_two_hundred_hours_come_back_byte_for_byte(trained, shell, tmp_path, capsys):
+    """Eight days, a weekend and a retraining among them: each signal is replayed with the bundle that made it.
+
+    Here, and by `quant replay` in a process of its own.
+    """
     desk = trained.moved(tmp_path / "data")
     for hour in range(200):
         moment = desk.start + hour * HOUR
@@ -162,6 +174,8 @@ def test_two_hundred_hours_come_back_byte_for_byte(trained, tmp_path, capsys):
     with capsys.disabled():
         told = table.group_by("symbol", "status").agg(pl.len().alias("signals"), pl.col("equal").sum().alias("identical"))
         print(f"\n{told.sort('symbol', 'status')}\n{acted} of them act; bundles of BTC-USD: {len(bundles)}")
+    for name, said in replayed_by_the_shell(desk, shell("replay")).items():
+        assert f"{len(signals[name])} signals replayed, {len(signals[name])} identical, 0 different" in said
     assert len(signals["BTC-USD"]) == 200
     assert len(signals["GC=F"]) > 100
     assert acted > 20

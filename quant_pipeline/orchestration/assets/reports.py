@@ -48,25 +48,13 @@ def _skill(house: House) -> dg.AssetsDefinition:
         bars: pl.DataFrame,
         minutes: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.backtest.skill_report import PLAINEST, prepare, render
-        from quant_pipeline.inference.decision import decide_all
-        from quant_pipeline.inference.evidence import all_predictions, oracle_forecast, priced
+        from quant_pipeline.backtest.skill_report import render
+        from quant_pipeline.inference.evidence import Market, Tested, skill_inputs
 
         symbol, instrument = context.partition_key, house.symbol(context.partition_key)
-        inputs = prepare(
-            all_predictions(oof_predictions.values(), meta_learner.nested, bundle),
-            labels,
-            splits,
-            bars,
-            instrument.costs,
-            symbol=symbol,
-            simulated=house.source.simulated,
-            oracle=oracle_forecast(house.source, symbol, labels, house.experiment.primary, int(barriers["max_bars"][0])),
-            strategies={"signals": decide_all(priced(meta_learner, bundle), house.experiment.signal, instrument.risk)},
-            policy=f"{PLAINEST}; the line 'signals' follows the emitted signals' own rule and size",
-            path=minutes,
-            facts=house.provenance(symbol),
-        )
+        tested = Tested(oof_predictions.values(), meta_learner, bundle)
+        market = Market(symbol, instrument, house.source, bars, minutes, labels, splits)
+        inputs = skill_inputs(tested, market, house.experiment, int(barriers["max_bars"][0]), house.provenance(symbol))
         report = render(inputs)
         page = house.publish(symbol, "skill_report", report.html, report.png)
         return table_result(
@@ -103,11 +91,11 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.backtest.engine import buy_and_hold, run_backtest
         from quant_pipeline.backtest.statistics import statistics
         from quant_pipeline.inference.decision import decide_all
-        from quant_pipeline.inference.evidence import priced
+        from quant_pipeline.inference.evidence import Tested
         from quant_pipeline.orchestration.figures import lines
 
         instrument = house.symbol(context.partition_key)
-        forecasts = priced(meta_learner, bundle)
+        forecasts = Tested([], meta_learner, bundle).priced()
         span = bars.filter(pl.col("timestamp") >= forecasts["decision_at"].min())
         made = run_backtest(decide_all(forecasts, house.experiment.signal, instrument.risk), span, instrument.costs, path=minutes)
         equity = made.equity.with_columns(buy_and_hold=buy_and_hold(span, instrument.costs, path=minutes).equity["net"])

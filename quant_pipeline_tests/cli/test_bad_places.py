@@ -1,0 +1,211 @@
+"""Missing inputs, damaged bundles, a full disk, Telegram down, Yahoo silent: a clear line, and nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from quant_pipeline.errors import BundleError, DataError, MissingUpstreamError, SourceError, StorageError
+from quant_pipeline.sources import yahoo
+
+SYMBOL = "BTC-USD"
+NO_TELEGRAM = {"QUANT_TELEGRAM_TOKEN": "1:secret", "QUANT_TELEGRAM_CHAT": "42", "QUANT_TELEGRAM_URL": "http://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("bars/1h/BTC-USD", "quant materialize 'raw_bars/BTC-USD'"),
+        ("features/BTC-USD", "quant materialize 'bars/"),
+        ("models/logistic/BTC-USD/fold_00", "quant materialize 'features/BTC-USD'"),
+        ("meta_learner/BTC-USD", "quant materialize 'labels/BTC-USD'"),
+        ("champion/BTC-USD", "quant materialize 'bundle/BTC-USD'"),
+        ("drift_report/BTC-USD", "quant train BTC-USD"),
+    ],
+)
+def test_a_missing_input_names_the_command_that_makes_it(quant, refused, home_of_nothing, target, command):
+    refused(quant(home_of_nothing, "materialize", target), MissingUpstreamError, command)
+    assert home_of_nothing.contents() == {}
+
+
+def test_a_missing_fold_names_the_command_that_makes_it_and_the_command_works(quant, refused, home):
+    (home.lake / "oof_predictions" / "fold_01" / f"{SYMBOL}.parquet").unlink()
+    told = refused(
+        quant(home, "materialize", f"meta_learner/{SYMBOL}"), MissingUpstreamError, "oof_predictions of BTC-USD/fold_01"
+    )
+    command = told.partition("run: quant ")[2].replace("'", "").split()
+    assert quant(home, *command).exit_code == 0
+    assert quant(home, "materialize", f"meta_learner/{SYMBOL}").exit_code == 0
+
+
+def test_without_a_report_the_command_is_named(quant, refused, home_of_nothing):
+    refused(quant(home_of_nothing, "report", SYMBOL), MissingUpstreamError, "quant train BTC-USD")
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "meta.json", "reference.parquet", "models/logistic/model.json"])
+def test_a_bundle_with_one_flipped_byte_makes_no_signal(quant, refused, home, name):
+    folder = next((home.data / "bundles" / "simulated" / SYMBOL).glob("*/manifest.json")).parent
+    flip(folder / name)
+    before = home.contents()
+    for command in (("materialize", f"signals/{SYMBOL}"), ("predict", SYMBOL)):
+        refused(quant(home, *command, "--as-of", "2026-11-18T10:45:00+00:00"), BundleError, f"{folder.name}/{name}")
+    after = home.contents()
+    raw = f"lake/simulated/raw/{SYMBOL}/"
+    assert {key for key in before.keys() | after.keys() if before.get(key) != after.get(key) and not key.startswith(raw)} == set()
+
+
+def test_a_model_with_one_flipped_byte_makes_no_bundle(quant, refused, home):
+    flip(home.lake / "models" / "lightgbm" / "holdout" / SYMBOL / "model.json")
+    before = home.contents()
+    refused(quant(home, "materialize", f"bundle/{SYMBOL}"), BundleError, f"lightgbm/holdout/{SYMBOL}/model.json")
+    assert home.contents() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "target"), [("labels/BTC-USD.parquet", "splits"), ("raw/BTC-USD/1m/2026-09.parquet", "bars/1h")]
+)
+def test_a_truncated_table_is_named(quant, refused, home, file, target):
+    path = home.lake / file
+    path.write_bytes(path.read_bytes()[:300])
+    before = home.contents()
+    refused(quant(home, "materialize", f"{target}/{SYMBOL}"), DataError, file, "damaged")
+    assert home.contents() == before
+
+
+def fill(disk: Path) -> Path:
+    """Leave not a byte of room."""
+    ballast = disk / "ballast"
+    handle = os.open(ballast, os.O_CREAT | os.O_WRONLY)
+    try:
+        while os.write(handle, bytes(4096)):
+            pass
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+    finally:
+        os.close(handle)
+    return ballast
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_a_disk_that_fills_up_stops_the_run_with_nothing_half_written(quant, refused, home_of_nothing, small_disk, size):
+    disk = small_disk(size)
+    home = home_of_nothing.copy(disk / "home")
+    refused(quant(home, "run", SYMBOL), StorageError, "No space left on device", "free space")
+    assert not list(disk.rglob(".partial*"))
+    for path in home.lake.rglob("*.parquet"):
+        pl.read_parquet(path)
+    subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
+    for target in ("raw_bars", "bars/1m"):
+        assert quant(home, "materialize", f"{target}/{SYMBOL}").exit_code == 0
+
+
+def test_a_full_disk_stops_inference_and_loses_nothing(quant, refused, trained_home, small_disk):
+    disk = small_disk(40)
+    home = trained_home.copy(disk / "home")
+    before, ballast = home.contents(), fill(disk)
+    for command in ("predict", "run"):
+        refused(quant(home, command, SYMBOL), StorageError, "free space")
+    assert quant(home, "report", SYMBOL).exit_code == 0
+    assert home.contents() == before
+    ballast.unlink()
+    assert quant(home, "predict", SYMBOL, "--as-of", "2026-11-18T12:10:00+00:00").exit_code == 0
+    assert len(home.house().signals.read(SYMBOL)) == 2
+
+
+def test_telegram_down_stops_no_signal(quant, home):
+    result = quant(home, "predict", SYMBOL, "--as-of", "2026-11-18T12:10:00+00:00", **NO_TELEGRAM)
+    assert result.exit_code == 0
+    assert "2026-11-18 12:00 UTC" in result.output
+    assert len(home.house().signals.read(SYMBOL)) == 2
+
+
+class Yahoo:
+    """Answers like yfinance; `silent` tells of which pages nothing comes."""
+
+    def __init__(self, silent) -> None:
+        self.silent = silent
+
+    def __call__(self, symbol: str, interval: str, start, end) -> pd.DataFrame:
+        assert symbol == SYMBOL
+        answer = self.silent(interval, start)
+        if answer is not None:
+            return answer
+        index = pd.date_range(
+            start, end, freq={"1m": "1min", "15m": "15min", "1h": "1h"}[interval], tz="UTC", inclusive="left"
+        ).ceil("1min")
+        price = 100 + np.sin(index.astype("int64") / 6e13)
+        columns = {"Open": price, "High": price + 1, "Low": price - 1, "Close": price, "Volume": 5}
+        return pd.DataFrame(columns, index=index)
+
+
+@pytest.fixture
+def answering(monkeypatch, trained_home):
+    """Lets Yahoo answer so from now on."""
+    original = yahoo.YahooSource
+
+    def use(silent) -> None:
+        made = partial(original, download=Yahoo(silent), clock=lambda: trained_home.as_of, sleep=lambda _: None, attempts=2)
+        monkeypatch.setattr(yahoo, "YahooSource", made)
+
+    return use
+
+
+def yahoo_ledger(home) -> dict:
+    with home.open() as instance:
+        made = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=dg.AssetKey("raw_bars")), limit=1).records[0]
+    return made.asset_materialization.metadata["ledger"].value
+
+
+def test_yahoo_answering_nothing_is_an_error(quant, refused, bare_home, answering):
+    answering(lambda *_: pd.DataFrame())
+    refused(
+        quant(bare_home, "materialize", f"raw_bars/{SYMBOL}", "--profile", "yahoo"),
+        SourceError,
+        "yahoo: BTC-USD 1m",
+        "an empty answer",
+    )
+    assert bare_home.contents() == {}
+
+
+def test_yahoo_failing_is_an_error(quant, refused, bare_home, answering):
+    def fail(*_: object) -> None:
+        raise ConnectionError("reset by\npeer")
+
+    answering(fail)
+    refused(quant(bare_home, "materialize", f"raw_bars/{SYMBOL}", "--profile", "yahoo"), SourceError, "ConnectionError")
+    assert bare_home.contents() == {}
+
+
+def test_yahoo_answering_half_keeps_the_half_and_fetches_the_rest_later(quant, bare_home, answering):
+    late = bare_home.as_of - timedelta(days=9)
+    answering(lambda interval, start: pd.DataFrame() if interval == "1m" and start < late else None)
+    assert quant(bare_home, "materialize", f"raw_bars/{SYMBOL}", "--profile", "yahoo").exit_code == 0
+    first = yahoo_ledger(bare_home)
+    assert first["notes"]["partial"]
+    assert "1m: yahoo: BTC-USD 1m" in first["notes"]["problems"][0]
+    assert first["rows_out"] > 5_000
+    half = bare_home.contents()
+
+    answering(lambda *_: None)
+    assert quant(bare_home, "materialize", f"raw_bars/{SYMBOL}", "--profile", "yahoo").exit_code == 0
+    second = yahoo_ledger(bare_home)
+    assert not second["notes"]["partial"]
+    assert second["rows_out"] > 10_000
+    assert set(half) <= set(bare_home.contents())
