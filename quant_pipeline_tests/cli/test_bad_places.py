@@ -33,9 +33,9 @@ NO_TELEGRAM = {"QUANT_TELEGRAM_TOKEN": "1:secret", "QUANT_TELEGRAM_CHAT": "42", 
         ("drift_report/BTC-USD", "quant train BTC-USD"),
     ],
 )
-def test_a_missing_input_names_the_command_that_makes_it(quant, refused, home_of_nothing, target, command):
-    refused(quant(home_of_nothing, "materialize", target), MissingUpstreamError, command)
-    assert home_of_nothing.contents() == {}
+def test_a_missing_input_names_the_command_that_makes_it(quant, refused, bare_home, target, command):
+    refused(quant(bare_home, "materialize", target), MissingUpstreamError, command)
+    assert bare_home.contents() == {}
 
 
 def test_a_missing_fold_names_the_command_that_makes_it_and_the_command_works(quant, refused, home):

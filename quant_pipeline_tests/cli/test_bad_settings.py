@@ -22,12 +22,10 @@ CHANGED = {
 
 @pytest.mark.parametrize(("changed", "words"), CHANGED.values(), ids=CHANGED)
 @pytest.mark.parametrize("command", ["run", "predict"])
-def test_an_experiment_that_cannot_be_is_refused_before_any_work(
-    quant, refused, home_of_nothing, tmp_path, command, changed, words
-):
-    path = home_of_nothing.experiment(tmp_path / "mine.yaml", **changed)
-    refused(quant(home_of_nothing, command, SYMBOL, "--experiment", path), ConfigError, *words)
-    assert home_of_nothing.contents() == {}
+def test_an_experiment_that_cannot_be_is_refused_before_any_work(quant, refused, bare_home, tmp_path, command, changed, words):
+    path = bare_home.experiment(tmp_path / "mine.yaml", **changed)
+    refused(quant(bare_home, command, SYMBOL, "--experiment", path), ConfigError, *words)
+    assert bare_home.contents() == {}
 
 
 @pytest.mark.parametrize(
@@ -51,9 +49,9 @@ def test_an_experiment_that_cannot_be_is_refused_before_any_work(
         (("models", "--experiment", "defalt"), ("did you mean 'default'",)),
     ],
 )
-def test_an_argument_that_cannot_be_is_refused(quant, refused, home_of_nothing, arguments, words):
-    refused(quant(home_of_nothing, *arguments), ConfigError, *words)
-    assert home_of_nothing.contents() == {}
+def test_an_argument_that_cannot_be_is_refused(quant, refused, bare_home, arguments, words):
+    refused(quant(bare_home, *arguments), ConfigError, *words)
+    assert bare_home.contents() == {}
 
 
 def test_a_universe_that_cannot_be_is_refused(quant, refused, home_of_nothing, tmp_path):

@@ -196,6 +196,6 @@ def test_twenty_kills(shell, monkeypatch, capsys):
         print(f"Dagster runs: {dict(statuses)}; {sum(made.values())} materializations of {len(made)} asset partitions and inputs")
     assert f"made {len(ALWAYS)}, " in again
     assert_whole(disturbed, made, statuses)
-    assert statuses["FAILURE"] >= KILLS / 3  # or too few kills met a run at work
+    assert statuses["FAILURE"] >= KILLS / 5  # or too few kills met a run at work
     assert bundle_ids(disturbed, SYMBOLS[0]) >= bundle_ids(undisturbed, SYMBOLS[0]) > set()
     assert signals_of(disturbed, SYMBOLS[0]).items() >= signals_of(undisturbed, SYMBOLS[0]).items() > set()
