@@ -42,6 +42,8 @@ def test_only_the_declared_lookback_decides_a_value(spec, market, settings):
 @every_feature
 def test_the_declared_lookback_is_at_most_twice_the_memory(spec, walk, settings):
     half = spec.bars_needed(RUNG, settings) // 2
+    if not half:
+        pytest.skip("one bar cannot be halved")
     full = _compute(spec, walk, settings)
     shorter = [_compute(spec, walk, settings, slice(cut - half + 1, cut + 1))[-1] for cut in range(2 * half, full.size, 3)]
     assert np.any(shorter != full[2 * half :: 3])
