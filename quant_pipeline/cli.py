@@ -7,16 +7,15 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from quant_pipeline.errors import ConfigError, QuantError
 from quant_pipeline.files import refused_by_disk
+from quant_pipeline.orchestration.tables import table
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -222,7 +221,7 @@ def replay(
         f"{compared.height} signals replayed, {compared.height - different.height} identical, {different.height} different"
     )
     if different.height:
-        console.print(_table(different.head(20).to_dicts(), "differences"))
+        console.print(table(different.head(20).to_dicts(), "differences"))
         raise typer.Exit(1)
 
 
@@ -276,7 +275,7 @@ def sql(
 
     choose(profile)
     columns, rows = ask(open_house(), query)
-    console.print(_table([{name: escape(str(value)) for name, value in zip(columns, row, strict=True)} for row in rows], ""))
+    console.print(table([{name: escape(str(value)) for name, value in zip(columns, row, strict=True)} for row in rows], ""))
 
 
 @app.command(epilog=examples("quant doctor", "quant doctor --profile files --bars ~/bars"))
@@ -288,7 +287,7 @@ def doctor(profile: ProfileOption = None, experiment: ExperimentOption = None, b
     choose(profile, experiment, bars)
     findings = examine()
     console.print(
-        _table(
+        table(
             [
                 {"check": name, "state": "[green]ok[/]" if good else "[red]wrong[/]", "finding": escape(text)}
                 for name, good, text in findings
@@ -336,7 +335,7 @@ def symbols() -> None:
         }
         for name, s in load_universe().symbols.items()
     ]
-    console.print(_table(rows, "traded symbols"))
+    console.print(table(rows, "traded symbols"))
 
 
 @app.command(epilog=examples("quant models", "quant models --experiment mine.yaml"))
@@ -358,7 +357,7 @@ def models(experiment: ExperimentOption = None) -> None:
         for name in registry.names()
         if (spec := registry.spec(name))
     ]
-    console.print(_table(rows, "models"))
+    console.print(table(rows, "models"))
 
 
 @app.command(epilog=examples("quant features", "quant features --family momentum"))
@@ -372,7 +371,7 @@ def features(
 
     settings = load_experiment(experiment)
     rows = feature_rows(settings.features, settings.ladder, settings.primary, family)
-    console.print(_table(rows, f"{sum(row['columns'] for row in rows)} columns"))
+    console.print(table(rows, f"{sum(row['columns'] for row in rows)} columns"))
 
 
 def _runner() -> tuple[Runner, House]:
@@ -395,7 +394,7 @@ def _show_skill(symbol: str) -> None:
     house = open_house()
     house.symbol(symbol)
     title, rows, page = skill_rows(house, symbol)
-    console.print(_table(rows, title))
+    console.print(table(rows, title))
     console.print(f"report: [bold]{page}[/]", soft_wrap=True)
 
 
@@ -403,14 +402,4 @@ def _show_signal(symbol: str) -> None:
     from quant_pipeline.orchestration.showing import signal_rows
 
     rows = [{name: escape(str(value)) for name, value in row.items()} for row in signal_rows(open_house(), symbol)]
-    console.print(_table(rows, "signal"))
-
-
-def _table(rows: list[dict[str, Any]], title: str) -> Table:
-    tall = any("\n" in str(value) for row in rows for value in row.values())
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_lines=tall, pad_edge=False)
-    for name in rows[0] if rows else ["nothing here"]:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    return table
+    console.print(table(rows, "signal"))
