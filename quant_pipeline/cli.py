@@ -249,13 +249,14 @@ def materialize(
     as_of: AsOfOption = None,
 ) -> None:
     """Make one asset of one partition, as the UI's Materialize button does. A missing input names the command that makes it."""
+    from quant_pipeline.orchestration.partitions import spelled
     from quant_pipeline.orchestration.targets import parse_target
 
     choose(profile, experiment, bars, as_of)
     runner, house = _runner()
     key, partition = parse_target(target, runner.graph, house)
     _materialize(runner, [key.to_user_string()], partition)
-    console.print(f"[green]made[/] {key.to_user_string()} of {partition}")
+    console.print(f"[green]made[/] {key.to_user_string()} of {spelled(partition)}")
 
 
 @app.command(
@@ -299,18 +300,19 @@ def doctor(profile: ProfileOption = None, experiment: ExperimentOption = None, b
         raise typer.Exit(1)
 
 
-@app.command(epilog=examples("quant ui", "quant ui --port 3001 --profile yahoo"))
+@app.command(epilog=examples("quant ui", "quant ui --port 3100 --profile yahoo"))
 @guarded
 def ui(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
     profile: ProfileOption = None,
     experiment: ExperimentOption = None,
+    bars: BarsOption = None,
 ) -> None:
     """Open the Dagster web UI and daemon (schedule, sensors) on 127.0.0.1, and serve the report pages beside it."""
     from quant_pipeline.config.workplace import workplace
     from quant_pipeline.orchestration.web import serving, supervise
 
-    choose(profile, experiment)
+    choose(profile, experiment, bars)
     console.print(f"Dagster UI on http://127.0.0.1:{port} (Ctrl-C stops it)")
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
     with serving(workplace().data / "reports"):

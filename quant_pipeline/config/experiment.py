@@ -28,6 +28,11 @@ def _duration(value: object) -> object:
     return duration(value) if isinstance(value, str) and value[-1:] in "mhdw" else value
 
 
+def _in_order(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Sorted by key, so that the order in a file changes no hash."""
+    return dict(sorted(params.items()))
+
+
 Timeframe = Annotated[str, pydantic.AfterValidator(_timeframe)]
 Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
 
@@ -78,7 +83,7 @@ class ModelSettings(Settings):
     """One base model: a registry name and its parameters (validated by that model's own class)."""
 
     name: str
-    params: Mapping[str, Any] = pydantic.Field(default_factory=dict)
+    params: Annotated[Mapping[str, Any], pydantic.AfterValidator(_in_order)] = pydantic.Field(default_factory=dict)
 
 
 class EnsembleSettings(Settings):

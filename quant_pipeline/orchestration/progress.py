@@ -10,6 +10,7 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from quant_pipeline.files import refused_by_disk
 from quant_pipeline.orchestration.runner import StageEvent
 
 POLL_SECONDS = 0.4
@@ -54,8 +55,13 @@ class ProgressView:
 
     def _follow(self, run_id: str, task: TaskID, stop: threading.Event) -> None:
         while not stop.wait(POLL_SECONDS):
-            made = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-            started = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+            try:
+                made = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+                started = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+            except Exception as error:
+                if refused_by_disk(error) is None:
+                    raise
+                return  # the run meets the same refusal and tells of it
             now = started[-1].step_key.replace("__", "/") if started and started[-1].step_key else ""
             if not stop.is_set():
                 self.progress.update(task, completed=len(made), now=now)

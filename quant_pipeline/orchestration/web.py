@@ -18,12 +18,17 @@ from urllib.parse import quote
 
 from quant_pipeline.errors import ConfigError
 
-HOST, DEFAULT_PORT = "127.0.0.1", 3001
+HOST, DEFAULT_PORT, LAST_PORT = "127.0.0.1", 3001, 65_535
 
 
 def reports_port() -> int:
-    """Where `quant ui` serves report pages: QUANT_REPORTS_PORT, else 3001."""
-    return int(os.environ.get("QUANT_REPORTS_PORT", DEFAULT_PORT))
+    """Where `quant ui` serves report pages: QUANT_REPORTS_PORT, else 3001; raises `ConfigError` for what is no port."""
+    told = os.environ.get("QUANT_REPORTS_PORT", str(DEFAULT_PORT))
+    if not told.isdigit() or not 0 < int(told) <= LAST_PORT:
+        raise ConfigError(
+            "QUANT_REPORTS_PORT", found=repr(told), wanted=f"1 to {LAST_PORT}", mend="unset it, or name a free port"
+        )
+    return int(told)
 
 
 def page_url(page: Path, reports: Path) -> str:
@@ -56,6 +61,7 @@ def serving(reports: Path) -> Iterator[None]:
         yield
     finally:
         server.shutdown()
+        server.server_close()
 
 
 def supervise(command: Sequence[str]) -> int:

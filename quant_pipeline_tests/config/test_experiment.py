@@ -72,6 +72,15 @@ def test_settings_that_contradict_each_other_are_refused_in_a_short_line(changed
     assert len(str(caught.value)) < 250
 
 
+def test_the_order_of_keys_in_a_file_changes_nothing():
+    one = parse(models=[{"name": "logistic", "params": {"C": 1, "max_iter": 9}}], seed=3)
+    other = Experiment.parse(
+        {"seed": 3, **LEAST, "models": [{"params": {"max_iter": 9, "C": 1}, "name": "logistic"}]}, "mine.yaml"
+    )
+    assert one == other
+    assert one.model_dump_json() == other.model_dump_json()
+
+
 def test_fold_names_end_with_the_holdout():
     assert SplitSettings(folds=3).fold_names == ("fold_00", "fold_01", "fold_02", "holdout")
 

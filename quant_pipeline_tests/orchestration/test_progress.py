@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import io
+import sqlite3
+import threading
+from functools import partial
 
 import dagster as dg
+import pytest
 from rich.console import Console
+from rich.progress import TaskID
 
+from quant_pipeline.orchestration import progress
 from quant_pipeline.orchestration.progress import ProgressView
 from quant_pipeline.orchestration.runner import Stage, StageEvent
 
@@ -39,10 +45,6 @@ def test_a_reused_stage_is_full_and_says_so():
 
 
 def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
-    import threading
-
-    from quant_pipeline.orchestration import progress
-
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.001)
     seen = threading.Event()
     stage = Stage("train fold_00", ("models",), "GC=F")
@@ -60,6 +62,21 @@ def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
         view.listen(StageEvent(stage, KEYS, "run-1", done=True))
         assert view.progress.tasks[0].completed == 2
     assert set(view.instance.asked) == {"run-1"}
+
+
+@pytest.mark.parametrize(("error", "raised"), [(sqlite3.OperationalError("disk I/O error"), False), (ZeroDivisionError(), True)])
+def test_a_full_disk_ends_the_watch_in_silence_for_the_run_tells_of_it(monkeypatch, error, raised):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0)
+    with ProgressView(Instance(), Console(file=io.StringIO())) as view:
+        monkeypatch.setattr(view.instance, "all_logs", fail)
+        watch = partial(view._follow, "run-1", TaskID(0), threading.Event())
+        if raised:
+            pytest.raises(type(error), watch)
+        else:
+            watch()
 
 
 def test_leaving_in_the_middle_stops_the_watch():
