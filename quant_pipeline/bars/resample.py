@@ -28,7 +28,7 @@ RUNG_COLUMNS = (
     "timestamp", "open", "high", "low", "close", "volume", "session_open", "session_close", "known_at", "n_source", "complete",
 )  # fmt: skip
 _MINUTE = 60_000_000
-_DAY, _WEEK = 1_440, 10_080
+_DAY, _WEEK, _MONTH = 1_440, 10_080, 43_200
 _WEEK_US = _WEEK * _MINUTE
 _MONDAY = 4 * _DAY * _MINUTE  # 1970-01-05, the first Monday after the epoch
 _WHOLE = 1 << 60  # width of a bar that only its block ends; leaves room below the largest int64
@@ -60,18 +60,20 @@ def resample(minute_bars: pl.DataFrame, timeframe: str, *, as_of: datetime | Non
             session_open <= timestamp < session_close.
         timeframe: Below one day: bars of that length from the session open, the last one cut by its close.
             1d: one bar a session. 1w: one bar for the sessions that close in an ISO week (Monday 00:00 UTC, exclusive,
-            to Monday 00:00, inclusive), so that futures' Sunday evening belongs to Monday's week.
+            to Monday 00:00, inclusive), so that futures' Sunday evening belongs to Monday's week. 1M: likewise for the
+            calendar months of UTC.
         as_of: Only bars that were closed by then (known_at <= as_of); None keeps the forming last bar as well.
 
     Returns:
         RUNG bars. timestamp is the bar's open; known_at = min(timestamp + timeframe, session_close); complete is false
         where the session end cut the bar; n_source counts source minutes; volume sums what is not null, and is null
-        where all of it is. A 1w bar has known_at = the Monday 00:00 UTC that ends its week, so that it does not depend
-        on which sessions have rows; its session columns run from the first session's open to the last one's close.
+        where all of it is. A 1w or 1M bar has known_at = the Monday, or first of a month, 00:00 UTC that ends it, so
+        that it does not depend on which sessions have rows; its session columns run from the first session's open to
+        the last one's close.
 
     Raises:
         DataError: missing column, wrong dtype, unsorted or duplicated timestamps, a row outside its session.
-        ConfigError: a timeframe above one day that is not 1w.
+        ConfigError: a timeframe above one day that is neither 1w nor 1M.
     """
     return build_ladder(minute_bars, (timeframe,), as_of=as_of)[timeframe]
 
@@ -125,8 +127,8 @@ def _rung(source: _Source, timeframe: str) -> pl.DataFrame:
     blocks, width = _blocks(source, timeframe)
     count = _count(blocks.timestamp, blocks.session_open, blocks.session_close, width)
     bars, known_at, complete = _join(blocks, width, count)
-    if minutes(timeframe) == _WEEK:
-        known_at = _week_end(bars.session_close)
+    if minutes(timeframe) in _PERIOD_ENDS:
+        known_at = _PERIOD_ENDS[minutes(timeframe)](bars.session_close)
     prices = {"open": bars.open, "high": bars.high, "low": bars.low, "close": bars.close}
     return pl.DataFrame(
         [
@@ -149,27 +151,34 @@ def _blocks(source: _Source, timeframe: str) -> tuple[_Source, int]:
         return source, length * _MINUTE
     if length == _DAY:
         return source, _WHOLE
-    if length == _WEEK:
-        start, end = _weeks(source.session_open, source.session_close)
+    if length in _PERIOD_ENDS:
+        start, end = _periods(source.session_open, source.session_close, _PERIOD_ENDS[length](source.session_close))
         return source._replace(session_open=start, session_close=end), _WHOLE
     raise ConfigError(
-        f"timeframe {timeframe!r}", found="a bar of several days", wanted="at most 1d, or 1w", mend="edit the ladder"
+        f"timeframe {timeframe!r}", found="a bar of several days", wanted="at most 1d, or 1w or 1M", mend="edit the ladder"
     )
 
 
-def _weeks(opens: Int64s, closes: Int64s) -> tuple[Int64s, Int64s]:
-    """First open and last close of each row's week, as far as there are rows."""
+def _periods(opens: Int64s, closes: Int64s, ends: Int64s) -> tuple[Int64s, Int64s]:
+    """First open and last close of each row's week or month, which `ends` tells apart, as far as there are rows."""
     if not len(opens):
         return opens, closes
-    week = _week_end(closes)
-    first = np.flatnonzero(np.diff(week, prepend=NEVER))
-    last = np.append(first[1:], len(week)) - 1
+    first = np.flatnonzero(np.diff(ends, prepend=NEVER))
+    last = np.append(first[1:], len(ends)) - 1
     rows = last - first + 1
     return np.repeat(opens[first], rows), np.repeat(closes[last], rows)
 
 
 def _week_end(closes: Int64s) -> Int64s:
     return _MONDAY - (_MONDAY - closes) // _WEEK_US * _WEEK_US
+
+
+def _month_end(closes: Int64s) -> Int64s:
+    months = (closes - 1).astype("datetime64[us]").astype("datetime64[M]") + 1
+    return months.astype("datetime64[us]").astype(np.int64)
+
+
+_PERIOD_ENDS = {_WEEK: _week_end, _MONTH: _month_end}
 
 
 @compiled

@@ -38,9 +38,15 @@ Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
 
 
 class FeatureSettings(Settings):
-    """Which feature families are built, and the rolling z-score of the scale-dependent ones (in bars)."""
+    """Which feature families are built, and the rolling z-score of the scale-dependent ones (in bars).
+
+    `coarse` rungs serve only the features that name them (timeframe alignment). A correlated symbol's bar older than
+    `others_max_age` counts as absent.
+    """
 
     families: tuple[str, ...]
+    coarse: tuple[Timeframe, ...] = ()
+    others_max_age: Duration = timedelta(days=4)
     zscore_window: int = pydantic.Field(default=500, ge=2)
     zscore_min_periods: int = pydantic.Field(default=50, ge=2)
 
@@ -156,12 +162,18 @@ class Experiment(Settings):
     signal: SignalSettings = SignalSettings()
     drift: DriftSettings = DriftSettings()
 
+    @property
+    def rungs(self) -> tuple[Timeframe, ...]:
+        """Every rung whose bars are made: the ladder, then the coarse ones."""
+        return (*self.ladder, *self.features.coarse)
+
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [model.name for model in self.models]
         problems = {
             f"primary {self.primary} stands in ladder {list(self.ladder)}": self.primary not in self.ladder,
             "ladder starts with 1m, the raw bars": "1m" not in self.ladder,
+            "features.coarse names no rung of ladder": not set(self.features.coarse).isdisjoint(self.ladder),
             f"models are named once each, not {names}": len(set(names)) != len(names),
             f"signal.fallback {self.signal.fallback!r} is one of models {names}": self.signal.fallback not in names,
         }

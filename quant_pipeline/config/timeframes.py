@@ -1,15 +1,15 @@
-"""Timeframe names and lengths: `1m` … `1h` are the ladder; `4h`, `1d`, `1w` may be added by configuration."""
+"""Timeframe names and lengths: `1m` … `1h` are the ladder; `4h`, `1d`, `1w` and months may be added by configuration."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 LADDER = ("1m", "5m", "10m", "15m", "20m", "25m", "30m", "45m", "1h")
-_UNIT_MINUTES = {"m": 1, "h": 60, "d": 1_440, "w": 10_080}
+_UNIT_MINUTES = {"m": 1, "h": 60, "d": 1_440, "w": 10_080, "M": 43_200}
 
 
 def minutes(timeframe: str) -> int:
-    """Length of a timeframe in minutes; raises `ValueError` for a name that is not one.
+    """Length of a timeframe in minutes, 30 days for a month; raises `ValueError` for a name that is not one.
 
     Example:
         >>> minutes("45m"), minutes("1h")
@@ -17,7 +17,7 @@ def minutes(timeframe: str) -> int:
     """
     count, unit = timeframe[:-1], timeframe[-1:]
     if not count.isdigit() or int(count) < 1 or unit not in _UNIT_MINUTES:
-        message = f"{timeframe!r} is not a timeframe; wanted a number and one of m h d w, such as 15m or 1h"
+        message = f"{timeframe!r} is not a timeframe; wanted a number and one of m h d w M, such as 15m or 1h"
         raise ValueError(message)
     return int(count) * _UNIT_MINUTES[unit]
 

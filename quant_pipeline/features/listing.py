@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,17 +14,20 @@ def feature_rows(
 ) -> list[dict[str, Any]]:
     """One row per feature of `family` (None: of the settings' families): name, rungs, columns, bars of history, meaning."""
     chosen = specs((family,) if family else settings.families)
-    return [_row(spec, settings, [rung for rung in ladder if spec.on(rung, primary)], primary) for spec in chosen]
+    return [_row(spec, settings, _rungs(spec, settings, ladder, primary), primary) for spec in chosen]
+
+
+def _rungs(spec: FeatureSpec, settings: FeatureSettings, ladder: Sequence[str], primary: str) -> list[str]:
+    return [rung for rung in ladder if spec.on_bars and spec.on(rung, primary, settings.coarse)]
 
 
 def _row(spec: FeatureSpec, settings: FeatureSettings, rungs: list[str], primary: str) -> dict[str, Any]:
-    meaning = inspect.cleandoc(spec.function.__doc__ or "").partition("\n")[0]
     return {
         "feature": spec.name,
         "family": spec.family,
-        "on": "decision" if spec.on_decision else " ".join(rungs),
-        "columns": 1 if spec.on_decision else len(rungs),
+        "on": spec.marker or " ".join(rungs),
+        "columns": len(rungs) if spec.on_bars else 1,
         "bars": spec.bars_needed(rungs[-1] if rungs else primary, settings),
         "volume": "needed" if spec.needs_volume else "",
-        "meaning": meaning,
+        "meaning": spec.meaning,
     }

@@ -1,15 +1,17 @@
 """The feature registry: what each feature is called, reads, where it is computed and how far back it looks.
 
 A family is one module of this package; importing it registers its features. To add a feature, write one
-decorated function in its family; to add a family, write its module and name it in `FAMILIES`.
+decorated function in its family; to add a family, write its module and name it in `FAMILY_MODULES`.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +23,50 @@ from quant_pipeline.features.zscore import rolling_zscore
 if TYPE_CHECKING:
     from quant_pipeline.config.experiment import FeatureSettings
 
-FAMILIES = ("momentum", "volatility", "volume", "statistics", "returns", "calendar")
+FAMILY_MODULES = {
+    "momentum": "momentum",
+    "volatility": "volatility",
+    "volume": "volume",
+    "statistics": "statistics",
+    "returns": "returns",
+    "oscillators": "oscillators",
+    "microstructure": "microstructure",
+    "fractional": "fractional",
+    "wavelets": "wavelets",
+    "regime": "regime",
+    "alignment": "alignment",
+    "ta_vector": "ta_vector",
+    "smart_money": "smart_money",
+    "chart_patterns": "patterns.chart",
+    "advanced_patterns": "patterns.advanced",
+    "candlestick_patterns": "patterns.candlestick",
+    "harmonic_patterns": "patterns.harmonic",
+    "elliott_waves": "patterns.elliott",
+    "cross_asset": "cross_asset",
+    "calendar": "calendar",
+    "macro": "macro",
+    "news": "news",
+    "interactions": "interactions",
+    "channels": "channels",
+}
+"""Module of each family, in the order of the columns."""
+FAMILY_MODULES = {
+    family: module
+    for family, module in FAMILY_MODULES.items()
+    if (Path(__file__).parent / f"{module.replace('.', '/')}.py").exists()
+}
+FAMILIES = tuple(FAMILY_MODULES)
+
 PRIMARY = "primary"
 """In `rungs`: only on the rung that samples are made on."""
-DECISION = "decision"
-"""In `rungs`: computed from the decision time itself, not from a rung's bars; the column has no rung in its name."""
+OTHERS = "others"
+"""In `rungs`: once for each correlated symbol, on the primary bars; the column ends with that symbol."""
+DECISION, MACRO, NEWS = "decision", "macro", "news"
+"""In `rungs`: computed for each decision from the market calendar, the macro releases or the news."""
+DERIVED = "derived"
+"""In `rungs`: computed from other feature columns, which `inputs` names, such as `rsi_1m`."""
+PER_DECISION = (DECISION, MACRO, NEWS, DERIVED)
+"""Their columns have no rung in their names."""
 
 Columns = Mapping[str, FloatArray]
 Function = Callable[[Columns], FloatArray]
@@ -36,13 +77,17 @@ class FeatureSpec:
     """One registered feature.
 
     Attributes:
-        inputs: columns that `function` reads: open high low close volume session_open (microseconds), or, for
-            `DECISION`, the columns that `calendar.decision_columns` makes.
+        inputs: columns that `function` reads: open high low close volume, session_open and timestamp (microseconds),
+            anchor (`patterns/zigzag.py`); for `OTHERS` also other_open … other_volume and other_age (minutes); for
+            `DECISION`, `MACRO` and `NEWS` what the `columns` function of their module makes; for `DERIVED` feature columns.
         lookback: bars, the newest included, that decide the value; older ones change no bit of it. A number, or a
             function of the rung for features anchored to the session.
-        rungs: None for every rung of the ladder, else names of rungs, `PRIMARY` or `DECISION`.
+        rungs: None for every rung of the ladder, else names of rungs, or one of the markers of this module.
         zscore: whether the rolling z-score is applied on the feature's own rung.
         needs_volume: left out where a symbol has no volume.
+        function: from columns to values, (n,), or (k, n) where it computes k features at once.
+        output: which of those k is this feature; None where there is one.
+        meaning: one line for a person.
     """
 
     name: str
@@ -53,19 +98,29 @@ class FeatureSpec:
     zscore: bool
     needs_volume: bool
     function: Function
+    output: int | None
+    meaning: str
 
-    def on(self, rung: str, primary: str) -> bool:
-        """Whether the feature is computed on the bars of `rung`."""
-        return self.rungs is None or rung in self.rungs or (PRIMARY in self.rungs and rung == primary)
+    def on(self, rung: str, primary: str, coarse: Sequence[str] = ()) -> bool:
+        """Whether the feature is computed on the bars of `rung`; those of `coarse` are for features that name them."""
+        if self.rungs is None:
+            return rung not in coarse
+        return rung in self.rungs or (PRIMARY in self.rungs and rung == primary)
 
     @property
-    def on_decision(self) -> bool:
-        """Whether the feature is computed from the decision time."""
-        return self.rungs == (DECISION,)
+    def marker(self) -> str | None:
+        """`OTHERS`, `DECISION`, `MACRO`, `NEWS` or `DERIVED`; None for a feature of a rung's bars."""
+        alone = self.rungs[0] if self.rungs and len(self.rungs) == 1 else None
+        return alone if alone in (OTHERS, *PER_DECISION) else None
+
+    @property
+    def on_bars(self) -> bool:
+        """Whether the feature is computed from the bars of one rung of its own symbol."""
+        return self.marker is None
 
     def column(self, rung: str) -> str:
-        """Name of its column: `rsi_1h`, or the bare name for a feature of the decision time."""
-        return self.name if self.on_decision else f"{self.name}_{rung}"
+        """Name of its column: `rsi_1h`, `xret_1_SPY`, or the bare name where there is one column a decision."""
+        return self.name if self.marker in PER_DECISION else f"{self.name}_{rung}"
 
     def bars_needed(self, rung: str, settings: FeatureSettings) -> int:
         """Bars that decide one final value, z-score window included."""
@@ -76,8 +131,12 @@ class FeatureSpec:
         """(n,) values of the feature over (n,) columns; NaN only while too few bars came before."""
         if not next(iter(columns.values())).size:
             return np.empty(0)
-        values = self.function(columns)
-        return rolling_zscore(values, settings.zscore_window, settings.zscore_min_periods) if self.zscore else values
+        return self.finish(self.function(columns), settings)
+
+    def finish(self, values: FloatArray, settings: FeatureSettings) -> FloatArray:
+        """This feature of what `function` returned, with the z-score where it wants one."""
+        own = values if self.output is None else values[self.output]
+        return rolling_zscore(own, settings.zscore_window, settings.zscore_min_periods) if self.zscore else own
 
 
 _REGISTERED: dict[str, FeatureSpec] = {}
@@ -96,18 +155,47 @@ def feature(
     """Register a pure function from columns to one value per bar; the arguments are those of `FeatureSpec`."""
 
     def register(function: Function) -> Function:
-        known = _REGISTERED.get(name)
-        if known is not None and known.function.__module__ != function.__module__:
-            raise ConfigError(
-                f"feature {name!r}",
-                found=f"a second one in {function.__module__}",
-                wanted=f"one name per feature (taken by {known.function.__module__})",
-                mend="rename one of them",
-            )
-        _REGISTERED[name] = FeatureSpec(name, family, inputs, lookback, rungs, zscore, needs_volume, function)
+        _enter(FeatureSpec(name, family, inputs, lookback, rungs, zscore, needs_volume, function, None, first_line(function)))
         return function
 
     return register
+
+
+def features(
+    meanings: Mapping[str, str],
+    family: str,
+    inputs: tuple[str, ...],
+    lookback: int | Callable[[str], int],
+    *,
+    rungs: tuple[str, ...] | None = None,
+    zscore: bool = False,
+    needs_volume: bool = False,
+) -> Callable[[Function], Function]:
+    """Register a pure function that computes several features at once: from columns to (k, n), a row for each of `meanings`."""
+
+    def register(function: Function) -> Function:
+        for row, (name, meaning) in enumerate(meanings.items()):
+            _enter(FeatureSpec(name, family, inputs, lookback, rungs, zscore, needs_volume, function, row, meaning))
+        return function
+
+    return register
+
+
+def first_line(function: Function) -> str:
+    """First line of a function's docstring."""
+    return inspect.cleandoc(function.__doc__ or "").partition("\n")[0]
+
+
+def _enter(spec: FeatureSpec) -> None:
+    known = _REGISTERED.get(spec.name)
+    if known is not None and known.function.__module__ != spec.function.__module__:
+        raise ConfigError(
+            f"feature {spec.name!r}",
+            found=f"a second one in {spec.function.__module__}",
+            wanted=f"one name per feature (taken by {known.function.__module__})",
+            mend="rename one of them",
+        )
+    _REGISTERED[spec.name] = spec
 
 
 def specs(families: Sequence[str] = FAMILIES) -> tuple[FeatureSpec, ...]:
@@ -121,7 +209,7 @@ def specs(families: Sequence[str] = FAMILIES) -> tuple[FeatureSpec, ...]:
                 wanted=f"some of {', '.join(FAMILIES)}",
                 mend=f"write {near[0]!r}" if near else "remove it",
             )
-        importlib.import_module(f"quant_pipeline.features.{family}")
+        importlib.import_module(f"quant_pipeline.features.{FAMILY_MODULES[family]}")
     return tuple(spec for family in dict.fromkeys(families) for spec in _REGISTERED.values() if spec.family == family)
 
 
@@ -135,12 +223,24 @@ def families() -> dict[str, tuple[str, ...]]:
     return {family: tuple(spec.name for spec in specs((family,))) for family in FAMILIES}
 
 
-def columns(settings: FeatureSettings, ladder: Sequence[str], primary: str) -> tuple[str, ...]:
-    """Every column that `build_features` makes for a symbol with volume, in its order."""
-    chosen = specs(settings.families)
-    return tuple(
-        spec.column(rung)
-        for spec in chosen
-        for rung in (("",) if spec.on_decision else ladder)
-        if spec.on_decision or spec.on(rung, primary)
-    )
+def columns(settings: FeatureSettings, ladder: Sequence[str], primary: str, others: Sequence[str] = ()) -> tuple[str, ...]:
+    """Every column that `build_features` makes for a symbol with volume and all tables, in its order.
+
+    Args:
+        settings: families and coarse rungs.
+        ladder: rungs with bars, the coarse ones included.
+        primary: rung that samples are made on.
+        others: correlated symbols.
+    """
+    return tuple(spec.column(place) for spec, place in placed(settings, ladder, primary, others))
+
+
+def placed(
+    settings: FeatureSettings, ladder: Sequence[str], primary: str, others: Sequence[str] = ()
+) -> Iterator[tuple[FeatureSpec, str]]:
+    """Each feature of `settings.families` with each place it is computed at: a rung, another symbol, or "" for a decision."""
+    for spec in specs(settings.families):
+        if spec.on_bars:
+            yield from ((spec, rung) for rung in ladder if spec.on(rung, primary, settings.coarse))
+        else:
+            yield from ((spec, symbol) for symbol in (others if spec.marker == OTHERS else ("",)))

@@ -126,5 +126,5 @@ def _recent_features(desk: Desk, symbol: str, now: datetime) -> pl.DataFrame:
     first = window_start(experiment, calendar, now)
     start = first - (now - first)
     raw = cut({interval: desk.store.read(symbol, interval, start, now) for interval in desk.store.intervals(symbol)}, start, now)
-    rungs, _ = build_bars(raw, calendar, experiment.ladder, as_of=now)
+    rungs, _ = build_bars(raw, calendar, experiment.rungs, as_of=now)
     return build_features(rungs, experiment.features, experiment.primary, calendar)[0]

@@ -96,7 +96,7 @@ def _signal(
     if trained and trained != inputs_hash(task.experiment):
         return _silent(facts, "failed", f"the bundle was trained with other feature settings: quant train {task.symbol}")
     rungs, _ = build_bars(
-        {"1m": pl.DataFrame(schema=BARS_SCHEMA), **seen}, task.instrument.calendar, task.experiment.ladder, as_of=moment
+        {"1m": pl.DataFrame(schema=BARS_SCHEMA), **seen}, task.instrument.calendar, task.experiment.rungs, as_of=moment
     )
     newest = rungs[task.experiment.primary].tail(1)
     if newest.is_empty():

@@ -26,15 +26,20 @@ def history_window(experiment: Experiment, calendar: str) -> timedelta:
 
     Fixed by the experiment and the calendar alone, so that every run reads the same bars.
     """
-    return _window(experiment.features, experiment.ladder, calendar)
+    return _window(experiment.features, experiment.rungs, experiment.primary, calendar)
 
 
 @lru_cache(maxsize=64)
-def _window(features: FeatureSettings, ladder: tuple[str, ...], calendar: str) -> timedelta:
-    needed = history_needed(features, ladder)
-    days = (_YEAR[1] - _YEAR[0]).days
-    longest = max(bars * days / len(decision_moments(calendar, rung, *_YEAR)) for rung, bars in needed.items())
+def _window(features: FeatureSettings, rungs: tuple[str, ...], primary: str, calendar: str) -> timedelta:
+    needed = history_needed(features, rungs, primary)
+    longest = max(bars * _days_per_bar(rung, calendar) for rung, bars in needed.items())
     return timedelta(days=math.ceil(longest * STRETCH) + SPARE_DAYS)
+
+
+def _days_per_bar(rung: str, calendar: str) -> float:
+    if duration(rung) > timedelta(days=1):
+        return duration(rung) / timedelta(days=1)
+    return (_YEAR[1] - _YEAR[0]).days / len(decision_moments(calendar, rung, *_YEAR))
 
 
 def inputs_hash(experiment: Experiment) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from quant_pipeline.config.experiment import DriftSettings
 from quant_pipeline.errors import DataError
-from quant_pipeline.features.registry import specs
+from quant_pipeline.features.registry import DECISION, specs
 
 Floats = NDArray[np.float64]
 
@@ -119,7 +119,7 @@ def decide_retrain(
 
 def clock_features() -> frozenset[str]:
     """Features of the decision time alone (hour, weekday, month): they drift because time passes, so exclude them."""
-    return frozenset(spec.name for spec in specs() if spec.on_decision)
+    return frozenset(spec.name for spec in specs() if spec.marker == DECISION)
 
 
 def psi(reference: Floats, recent: Floats) -> float:

@@ -11,6 +11,7 @@ import pytest
 
 from quant_pipeline.bars.sessions import with_sessions
 from quant_pipeline.config.experiment import FeatureSettings
+from quant_pipeline.features.places import ANCHOR_BARS
 from quant_pipeline.features.registry import FAMILIES
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ def _columns(close: np.ndarray, seed: int, *, width: float = 3e-4) -> dict[str, 
     opened = np.r_[close[0], close[:-1]]
     high = np.maximum(opened, close) * (1 + width * np.abs(rng.normal(size=n)))
     low = np.minimum(opened, close) / (1 + width * np.abs(rng.normal(size=n)))
-    session = np.floor(np.arange(n) / SESSION_BARS) * 86_400e6
+    at = np.arange(n)
+    session = np.floor(at / SESSION_BARS) * 86_400e6
     return {
         "open": opened, "high": high, "low": low, "close": close,
-        "volume": rng.lognormal(5, 1, n).round(), "session_open": session,
+        "volume": rng.lognormal(5, 1, n).round(), "session_open": session, "timestamp": at * 3_600e6, "anchor": np.floor(at / ANCHOR_BARS),
     }  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def test_an_update_of_one_family_reads_enough_for_it(ladders, family):
 
 @pytest.mark.parametrize("calendar", MARKETS)
 def test_the_history_needed_is_enough_for_one_decision(built, ladders, settings, calendar):
-    need = history_needed(settings, LADDER)
+    need = history_needed(settings, LADDER, "15m")
     for row in (built[calendar][0].height - 1, built[calendar][0].height // 2):
         wanted = built[calendar][0].slice(row, 1)
         at = wanted["decision_at"][0]
@@ -108,13 +108,14 @@ def test_the_history_needed_is_enough_for_one_decision(built, ladders, settings,
 
 def test_the_history_needed_counts_the_zscore():
     default = FeatureSettings(families=("momentum",))
-    assert history_needed(default, ("1m", "1h")) == {"1m": 271 + 499, "1h": 271 + 499}
-    assert history_needed(FeatureSettings(families=("calendar",)), ("1h",)) == {"1h": 0}
+    assert history_needed(default, ("1m", "1h"), "1h") == {"1m": 271 + 499, "1h": 271 + 499}
+    assert history_needed(FeatureSettings(families=("calendar",)), ("1h",), "1h") == {"1h": 0}
 
 
 @pytest.mark.parametrize("block", [100, 701, 10**9])
 def test_the_same_bytes_every_time_and_in_blocks_of_any_length(ladders, built, settings, monkeypatch, block):
-    monkeypatch.setattr("quant_pipeline.features.build.BLOCK", block)
+    monkeypatch.setattr("quant_pipeline.features.compute.BLOCK", block)
+    monkeypatch.setattr("quant_pipeline.features.compute.BLOCK_PER_LOOKBACK", 0)
     again, _ = build_features(ladders["24/7"], settings, "15m", "24/7")
     assert again.equals(built["24/7"][0])
 

@@ -61,5 +61,5 @@ def test_a_name_belongs_to_one_function():
 
 def test_every_feature_says_what_it_is_and_how_far_it_looks():
     for spec in registry.specs():
-        assert spec.function.__doc__
+        assert spec.meaning
         assert 1 <= spec.bars_needed("1h", FeatureSettings(families=("momentum",))) < 1_000

@@ -29,7 +29,7 @@ def test_every_rung_has_the_bars_that_features_need(calendar, hours):
     experiment = load_experiment("default")
     at = datetime(2023, 1, 1, tzinfo=UTC) + timedelta(hours=hours)
     start = window_start(experiment, calendar, at)
-    needed = history_needed(experiment.features, experiment.ladder)
+    needed = history_needed(experiment.features, experiment.rungs, experiment.primary)
     for rung in ("45m", "1h"):
         scheduled = len(decision_moments(calendar, rung, start, at))
         assert scheduled >= 1.1 * needed[rung], rung
