@@ -15,7 +15,7 @@ setup: $(STAMP)  ## create .venv with the pinned environment
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cpu,foundation,dev]'
 	touch $(STAMP)
 
 run: setup  ## the main job: simulated gold, from raw bars to a signal

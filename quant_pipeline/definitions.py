@@ -9,11 +9,13 @@ import dagster as dg
 
 from quant_pipeline.orchestration.assets.bars import bars_assets
 from quant_pipeline.orchestration.assets.deploy import deploy_assets
+from quant_pipeline.orchestration.assets.embeddings import embedding_assets
 from quant_pipeline.orchestration.assets.ensemble import ensemble_assets
 from quant_pipeline.orchestration.assets.features import feature_assets
 from quant_pipeline.orchestration.assets.ingest import ingest_assets
 from quant_pipeline.orchestration.assets.labels import label_assets
 from quant_pipeline.orchestration.assets.models import model_assets
+from quant_pipeline.orchestration.assets.preparation import preparation_assets
 from quant_pipeline.orchestration.assets.reports import report_assets
 from quant_pipeline.orchestration.assets.signals import signal_assets
 from quant_pipeline.orchestration.house import House, make_house
@@ -28,8 +30,10 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning, module=r"dagster\.")
 FACTORIES = (
     ingest_assets,
     bars_assets,
+    embedding_assets,
     feature_assets,
     label_assets,
+    preparation_assets,
     model_assets,
     ensemble_assets,
     deploy_assets,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
+from quant_pipeline.config.feature_sets import DEFAULT
 from quant_pipeline.config.model import Settings, read_yaml
+from quant_pipeline.config.selection import SelectionSettings
 from quant_pipeline.config.timeframes import LADDER, duration, minutes
 from quant_pipeline.errors import ConfigError
 
@@ -85,10 +87,35 @@ class SplitSettings(Settings):
         return (*(f"fold_{index:02d}" for index in range(self.folds)), HOLDOUT)
 
 
+class NewsSettings(Settings):
+    """How news is read: `encoder` is finbert, minilm or a local folder; a headline is known `delay` after publication."""
+
+    encoder: str = "minilm"
+    delay: Duration = timedelta(minutes=1)
+
+
+class MacroSettings(Settings):
+    """How macro series are read, by series: `lag_days` after the period, for files that tell no release dates; `hours` of
+    release on New York's clock, where the end of the day is too late.
+    """
+
+    lag_days: Mapping[str, int] = pydantic.Field(default_factory=dict)
+    hours: Mapping[str, time] = pydantic.Field(default_factory=dict)
+
+
+class FoundationSettings(Settings):
+    """Chronos-Bolt embeddings of the last `context` primary closes: a local folder or hub id, or null for none."""
+
+    model: str | None = None
+    context: int = pydantic.Field(default=512, ge=16, le=8_192)
+    horizon: int = pydantic.Field(default=5, ge=1, le=64)
+
+
 class ModelSettings(Settings):
-    """One base model: a registry name and its parameters (validated by that model's own class)."""
+    """One base model: a registry name, its parameters (validated by that model's own class), and its feature set."""
 
     name: str
+    feature_set: str = DEFAULT
     params: Annotated[Mapping[str, Any], pydantic.AfterValidator(_in_order)] = pydantic.Field(default_factory=dict)
 
 
@@ -136,10 +163,16 @@ class DriftSettings(Settings):
 
 
 class SimulatedSettings(Settings):
-    """The simulated profile's market: its seed, and `no_signal` for a null market, where nothing can be known."""
+    """The simulated profile's market: its seed, what can be known from bars, news and macro releases, or nothing at all.
+
+    The effects are information coefficients of the best forecast from that input alone; `no_signal` makes them all 0.
+    """
 
     seed: int = pydantic.Field(default=7, ge=0, lt=2**31)
     no_signal: bool = False
+    signal: float = pydantic.Field(default=0.30, ge=0, lt=1)
+    news_effect: float = pydantic.Field(default=0.06, ge=0, lt=1)
+    macro_effect: float = pydantic.Field(default=0.04, ge=0, lt=1)
 
 
 class Experiment(Settings):
@@ -150,10 +183,15 @@ class Experiment(Settings):
     primary: Timeframe = "1h"
     ladder: tuple[Timeframe, ...] = LADDER
     history_days: int | None = pydantic.Field(default=365, ge=7)
+    regime_states: int = pydantic.Field(default=3, ge=2, le=8)
     simulated: SimulatedSettings = SimulatedSettings()
     features: FeatureSettings
+    news: NewsSettings = NewsSettings()
+    macro: MacroSettings = MacroSettings()
+    foundation: FoundationSettings = FoundationSettings()
     labels: LabelSettings = LabelSettings()
     weights: WeightSettings = WeightSettings()
+    selection: SelectionSettings = SelectionSettings()
     splits: SplitSettings = SplitSettings()
     models: tuple[ModelSettings, ...] = pydantic.Field(min_length=1)
     ensemble: EnsembleSettings = EnsembleSettings()

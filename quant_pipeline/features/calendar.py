@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from quant_pipeline.bars.moments import microseconds
+from quant_pipeline.bars.moments import NEVER, Int64s, microseconds, moments
 from quant_pipeline.bars.sessions import locate, session_table
 from quant_pipeline.features.registry import DECISION, Columns, feature
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 MINUTE = 60_000_000
 """Microseconds."""
 DAY_MINUTES = 1_440
+NEW_YORK_STOCKS = "NYSE"
+LONGEST_BREAK = 6 * 60
+"""Minutes: futures pause for one hour a day and for up to five on American holidays; the nights of stocks are longer."""
+FIRST_HOUR = 60
+SATURDAY = 5
+_MARGIN = timedelta(days=4)  # the ordinary next day of a Friday is a Monday
 
 
 def decision_columns(decisions: pl.DataFrame, calendar: str) -> dict[str, FloatArray]:
@@ -35,7 +42,9 @@ def decision_columns(decisions: pl.DataFrame, calendar: str) -> dict[str, FloatA
     Returns:
         (n,) arrays: `local_minute` of the exchange's day, `local_weekday` (Monday 0), `minutes_since_open` and
         `minutes_to_close` of the bar's session, `is_open` (1 when the market trades at the decision time itself, so
-        that an order can be filled at once; 0 after the last bar of a session).
+        that an order can be filled at once; 0 after the last bar of a session), `new_york_open` (the same of New York's
+        stocks), `minutes_of_pause` between the bar's session and the one before it (infinite above `LONGEST_BREAK`),
+        `half_day` and `holiday_next` of the bar's trading day.
     """
     decision_at = decisions["decision_at"]
     local = decision_at.dt.convert_time_zone(time_zone(calendar))
@@ -46,6 +55,9 @@ def decision_columns(decisions: pl.DataFrame, calendar: str) -> dict[str, FloatA
         "minutes_since_open": (at - opened) / MINUTE,
         "minutes_to_close": (closes - at) / MINUTE,
         "is_open": _is_open(decision_at, calendar),
+        "new_york_open": _is_open(decision_at, NEW_YORK_STOCKS),
+        "minutes_of_pause": _pause(opened, calendar),
+        **_trading_day(opened, calendar),
     }
 
 
@@ -56,12 +68,60 @@ def _is_open(decision_at: pl.Series, calendar: str) -> FloatArray:
     return (locate(sessions, decision_at) >= 0).astype(np.float64)
 
 
+def _pause(opened: Int64s, calendar: str) -> FloatArray:
+    """Minutes for which the market was closed before each opening, (n,); infinite above `LONGEST_BREAK`."""
+    known = opened[opened != NEVER]
+    if not known.size:
+        return np.full(opened.size, np.inf)
+    first, last = moments(np.array([known.min(), known.max()]), "span")
+    sessions = session_table(calendar, first - timedelta(minutes=LONGEST_BREAK + 1), last + timedelta(microseconds=1))
+    opens, closes = microseconds(sessions["session_open"]), microseconds(sessions["session_close"])
+    pauses = np.append(np.inf, (opens[1:] - closes[:-1]) / MINUTE)
+    pauses[pauses > LONGEST_BREAK] = np.inf
+    return pauses[np.searchsorted(opens, np.where(opened == NEVER, known[0], opened))]
+
+
+class _Days(NamedTuple):
+    """Trading days of one year, in order."""
+
+    opens: Int64s  # microseconds
+    label: npt.NDArray[np.datetime64]  # the date that names the day
+    half: npt.NDArray[np.bool_]  # closes before its ordinary time
+
+
+def _trading_day(opened: Int64s, calendar: str) -> dict[str, FloatArray]:
+    """`half_day` and `holiday_next` of the trading day to which each session belongs, (n,)."""
+    known = opened[opened != NEVER]
+    if not known.size:
+        return {name: np.zeros(opened.size) for name in ("half_day", "holiday_next")}
+    first, last = moments(np.array([known.min(), known.max()]), "span")
+    years = range((first - _MARGIN).year, (last + _MARGIN).year + 1)
+    days = _Days(*(np.concatenate(part) for part in zip(*(_year(calendar, year) for year in years), strict=True)))
+    ordinary = np.busday_offset(days.label, 1, roll="backward", weekmask=_exchange(calendar).weekmask)
+    holiday = ~np.isin(ordinary, days.label)
+    row = np.maximum(np.searchsorted(days.opens, opened, side="right") - 1, 0)
+    return {"half_day": days.half[row].astype(np.float64), "holiday_next": holiday[row].astype(np.float64)}
+
+
+@lru_cache(maxsize=2_048)
+def _year(calendar: str, year: int) -> _Days:
+    exchange = _exchange(calendar)
+    schedule = exchange.schedule(f"{year}-01-01", f"{year}-12-31")
+    early = exchange.early_closes(schedule).index
+    opens = schedule["market_open"].dt.tz_convert("UTC").dt.as_unit("us").to_numpy("datetime64[us]").astype(np.int64)
+    return _Days(opens, schedule.index.to_numpy("datetime64[D]"), schedule.index.isin(early))
+
+
 @lru_cache(maxsize=256)
-def time_zone(calendar: str) -> str:
-    """Name of the exchange's time zone; UTC for a market that never closes."""
+def _exchange(calendar: str) -> Any:
     import pandas_market_calendars as calendars
 
-    return str(calendars.get_calendar(calendar).tz)
+    return calendars.get_calendar(calendar)
+
+
+def time_zone(calendar: str) -> str:
+    """Name of the exchange's time zone; UTC for a market that never closes."""
+    return str(_exchange(calendar).tz)
 
 
 def _turn(share: FloatArray) -> FloatArray:
@@ -112,3 +172,34 @@ def minutes_to_close(columns: Columns) -> FloatArray:
     Not one less the feature above: sessions differ in length (half days), and the pair would then be collinear.
     """
     return np.clip(columns["minutes_to_close"] / DAY_MINUTES, 0.0, 1.0)
+
+
+@feature("session_is_half_day", "calendar", ("half_day",), 1, rungs=(DECISION,))
+def session_is_half_day(columns: Columns) -> FloatArray:
+    """1 on a trading day that closes before its ordinary time, from its first bar on; else 0."""
+    return columns["half_day"]
+
+
+@feature("session_holiday_tomorrow", "calendar", ("holiday_next",), 1, rungs=(DECISION,))
+def session_holiday_tomorrow(columns: Columns) -> FloatArray:
+    """1 when the exchange is closed all day on the ordinary trading day that follows (for a Friday, Monday); else 0."""
+    return columns["holiday_next"]
+
+
+@feature("session_after_break", "calendar", ("minutes_since_open", "minutes_of_pause"), 1, rungs=(DECISION,))
+def session_after_break(columns: Columns) -> FloatArray:
+    """1 in the first hour after a pause of at most six, such as the daily one of futures; 0 after nights and weekends."""
+    paused = (columns["minutes_of_pause"] > 0) & (columns["minutes_of_pause"] <= LONGEST_BREAK)
+    return (paused & (columns["minutes_since_open"] <= FIRST_HOUR)).astype(np.float64)
+
+
+@feature("session_ny_overlap", "calendar", ("new_york_open",), 1, rungs=(DECISION,))
+def session_ny_overlap(columns: Columns) -> FloatArray:
+    """1 when New York's stock market trades at the decision time, else 0: most volume of all markets falls into it."""
+    return columns["new_york_open"]
+
+
+@feature("session_weekend", "calendar", ("local_weekday",), 1, rungs=(DECISION,))
+def session_weekend(columns: Columns) -> FloatArray:
+    """1 on Saturdays and Sundays of the exchange's clock, else 0: thin hours of the markets that trade then."""
+    return (columns["local_weekday"] >= SATURDAY).astype(np.float64)

@@ -40,7 +40,7 @@ def rsi(columns: Columns) -> FloatArray:
     return blank(100.0 * ratio(gains, gains + losses, NEUTRAL / 100.0), WILDER_PERIOD)
 
 
-def _lag(moves: FloatArray, span: int) -> FloatArray:
+def ema_lag(moves: FloatArray, span: int) -> FloatArray:
     """How far the close is above its EMA over `span` bars, from the changes of the close alone.
 
     EMA(t) = close(t) - sum over j of decay**(j + 1) * change(t - j): exactly zero lag when nothing moved.
@@ -53,7 +53,7 @@ def _lag(moves: FloatArray, span: int) -> FloatArray:
 def macd(columns: Columns) -> FloatArray:
     """EMA(12) less EMA(26) of the close, as a share of the close; 0 when no close changed. Valid from bar 26."""
     moves = change(columns["close"])
-    return blank((_lag(moves, MACD_SLOW) - _lag(moves, MACD_FAST)) / columns["close"], MACD_SLOW - 1)
+    return blank((ema_lag(moves, MACD_SLOW) - ema_lag(moves, MACD_FAST)) / columns["close"], MACD_SLOW - 1)
 
 
 @feature("stoch", "momentum", ("high", "low", "close"), STOCH_PERIOD + STOCH_SMOOTHING - 1)

@@ -11,6 +11,7 @@ import polars as pl
 from quant_pipeline.bars.build import build_bars
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.universe import Universe
+from quant_pipeline.inference.context import Library
 from quant_pipeline.inference.signals import SignalStore
 from quant_pipeline.risk.portfolio import PortfolioState, paper_account
 from quant_pipeline.sources.store import RawStore
@@ -20,12 +21,13 @@ WARM_UP = timedelta(days=8)  # bars of the first session, or week, are made whol
 
 
 class Desk(NamedTuple):
-    """Where signals are made: bars, earlier signals and the settings that count."""
+    """Where signals are made: bars, earlier signals, the settings that count, news and macro releases."""
 
     store: RawStore
     signals: SignalStore
     universe: Universe
     experiment: Experiment
+    library: Library = Library()
 
 
 class Account:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from quant_pipeline.inference.bundle import BundleFacts, load_bundle, save_bundl
 from quant_pipeline.inference.champion import ChampionHistory, Event, Score, decide, score
 from quant_pipeline.inference.window import inputs_hash
 from quant_pipeline.models.contract import make_samples
+from quant_pipeline.models.preparation.preparation import Preparation
 from quant_pipeline.validation.holdout_log import record_test_use
 from quant_pipeline.validation.splits import FoldRows, fold_rows
 from quant_pipeline.views.reference import feature_reference
@@ -26,13 +27,27 @@ from quant_pipeline.views.reference import feature_reference
 
 @dataclass(frozen=True, eq=False)
 class BundleParts:
-    """What a finished training hands over: the holdout fold's models, the meta-learner, and the tables they came from."""
+    """What a finished training hands over: the holdout fold's models and preparation, the meta-learner, and their tables.
+
+    `bars` are those of the primary rung, which the regimes are read from.
+    """
 
     models: Mapping[str, Any]
     meta: MetaFit
+    preparation: Preparation
     features: pl.DataFrame
+    bars: pl.DataFrame
     labels: pl.DataFrame
     splits: pl.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a bundle is asked about: FEATURES, the RUNG BARS of the primary rung, and the LABELS of its decisions."""
+
+    features: pl.DataFrame
+    bars: pl.DataFrame
+    labels: pl.DataFrame
 
 
 def build_bundle(
@@ -57,22 +72,26 @@ def build_bundle(
     """
     rows = fold_rows(parts.splits, HOLDOUT, parts.labels, experiment.splits)
     facts = _facts(parts, rows, experiment, symbol, as_of, data_fingerprint)
-    reference = feature_reference(make_samples(parts.features, parts.labels[rows.train]).view)
+    prepared = parts.preparation.table(parts.features, parts.bars)
+    columns = tuple(sorted({column for name in parts.meta.learner.models for column in parts.models[name].columns}))
+    reference = feature_reference(make_samples(prepared, parts.labels[rows.train], columns=columns).view)
     fresh = root / "building"
-    folder = root / save_bundle(fresh, parts.models, parts.meta.learner, reference, facts)
+    folder = root / save_bundle(fresh, parts.models, parts.meta.learner, parts.preparation, reference, facts)
     if folder.exists():
         remove(fresh)
     else:
         fresh.rename(folder)
     record_test_use(test_log, who, when, f"bundle {folder.name} of experiment {experiment.name}: skill and champion rule")
-    return folder, forecast(folder, parts.features, parts.labels[rows.oof])
+    return folder, forecast(folder, Evidence(parts.features, parts.bars, parts.labels[rows.oof]))
 
 
-def forecast(folder: Path, features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """What the bundle in `folder` says of the decisions in `labels`, as PREDICTIONS of model "ensemble", fold "holdout"."""
-    told = load_bundle(folder).predict(make_samples(features, labels).view)
+def forecast(folder: Path, asked: Evidence) -> pl.DataFrame:
+    """What the bundle in `folder` says of the decisions in `asked`, as PREDICTIONS of model "ensemble", fold "holdout"."""
+    bundle = load_bundle(folder)
+    prepared = bundle.prepared(asked.features, asked.bars)
+    told = bundle.predict(make_samples(prepared, asked.labels, columns=bundle.columns).view)
     named = told.with_columns(
-        timestamp=labels["timestamp"], fold=pl.lit(HOLDOUT), model=pl.lit("ensemble"), bundle=pl.lit(folder.name)
+        timestamp=asked.labels["timestamp"], fold=pl.lit(HOLDOUT), model=pl.lit("ensemble"), bundle=pl.lit(folder.name)
     )
     return named.select("timestamp", pl.exclude("timestamp"))
 
@@ -81,8 +100,7 @@ def judge_challenger(
     history: ChampionHistory,
     root: Path,
     challenger: pl.DataFrame,
-    features: pl.DataFrame,
-    labels: pl.DataFrame,
+    evidence: Evidence,
     settings: ChampionSettings,
     *,
     symbol: str,
@@ -90,20 +108,21 @@ def judge_challenger(
 ) -> Event:
     """Apply the champion rule to the bundle that made `challenger` (its forecasts of the test span), and record it."""
     name = challenger["bundle"][0]
-    tested = labels.join(challenger, on="decision_at", how="semi")
+    labels = evidence.labels
+    tested = replace(evidence, labels=labels.join(challenger, on="decision_at", how="semi"))
     live = history.live_at(symbol, as_of)
-    scores = {"challenger": score(challenger, labels), "champion": _champion_score(root, live, features, tested)}
+    scores = {"challenger": score(challenger, labels), "champion": _champion_score(root, live, tested)}
     since = history.live_since(symbol, as_of)
     decision = decide(scores["challenger"], scores["champion"], settings, as_of=as_of, champion_since=since)  # type: ignore[arg-type]
     return history.record(symbol, name, decision, as_of=as_of, scores=scores)
 
 
-def _champion_score(root: Path, live: str | None, features: pl.DataFrame, tested: pl.DataFrame) -> Score | None:
+def _champion_score(root: Path, live: str | None, tested: Evidence) -> Score | None:
     """The champion's losses on the challenger's test rows; None when there is none, or it is damaged or lacks a feature."""
     if live is None:
         return None
     try:
-        return score(forecast(root / live, features, tested), tested)
+        return score(forecast(root / live, tested), tested.labels)
     except (BundleError, DataError):
         return None
 

@@ -20,12 +20,13 @@ from quant_pipeline.errors import BundleError, QuantError
 from quant_pipeline.files import replacing, sha256, write_json, write_parquet
 from quant_pipeline.models.contract import PROBABILITIES, Floats, Model, Prediction
 from quant_pipeline.models.folder import seal, unseal
+from quant_pipeline.models.preparation.preparation import Preparation
 from quant_pipeline.models.probabilities import floored, up_probability
 from quant_pipeline.models.registry import load_model
 from quant_pipeline.views.feature_matrix import FeatureMatrix, schema_hash
 
 MANIFEST, META, REFERENCE, MODELS = "manifest.json", "meta.json", "reference.parquet", "models"
-FORMAT = 1
+FORMAT = 2
 PRIORS = "class_priors"
 # xgboost installs under either name
 LIBRARIES = ("quant_pipeline", "numpy", "polars", "scipy", "scikit-learn", "lightgbm", "xgboost", "xgboost-cpu", "safetensors")
@@ -69,6 +70,7 @@ class Bundle:
         columns: features, in the order of training; `predict` takes them by name.
         models: base models by name, in the order of the meta-learner.
         meta: stack, calibrator and payoffs.
+        preparation: what the training fold made of the features before its models saw them.
         reference: order statistics of the training features (`views/reference.py`), for drift.
         manifest: the whole manifest, for display.
         broken: models that did not open here (a library is absent, say), with the reason; the fallback answers.
@@ -79,9 +81,14 @@ class Bundle:
     columns: tuple[str, ...]
     models: Mapping[str, Model[FeatureMatrix]]
     meta: MetaLearner
+    preparation: Preparation
     reference: pl.DataFrame
     manifest: dict[str, Any]
     broken: Mapping[str, str]
+
+    def prepared(self, features: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+        """FEATURES as this bundle's models want them; `bars` are those of the primary rung."""
+        return self.preparation.table(features, bars)
 
     def predict(self, view: FeatureMatrix) -> pl.DataFrame:
         """Forecast every row; a batch of one equals that row in a batch of many.
@@ -136,15 +143,21 @@ class Bundle:
 
 
 def save_bundle(
-    folder: Path, models: Mapping[str, Model[FeatureMatrix]], meta: MetaLearner, reference: pl.DataFrame, facts: BundleFacts
+    folder: Path,
+    models: Mapping[str, Model[FeatureMatrix]],
+    meta: MetaLearner,
+    preparation: Preparation,
+    reference: pl.DataFrame,
+    facts: BundleFacts,
 ) -> str:
     """Write a bundle, whole or not at all, and return its id. Equal parts give equal bytes.
 
     Args:
         folder: an older bundle there is replaced.
-        models: fitted base models, at least those of the meta-learner, all trained on the same columns.
+        models: fitted base models, at least those of the meta-learner.
         meta: the fitted meta-learner.
-        reference: `feature_reference` of the training rows; its columns are the bundle's columns.
+        preparation: of the fold that trained the models.
+        reference: `feature_reference` of the training rows; its columns are the bundle's columns, all that a model reads.
         facts: where it comes from.
 
     Raises:
@@ -157,6 +170,7 @@ def save_bundle(
         for name in meta.models:
             models[name].save(temporary / MODELS / name)
         write_json(temporary / META, meta.to_dict())
+        preparation.save(temporary)
         write_parquet(temporary / REFERENCE, reference)
         seal(temporary, MANIFEST, {
             **facts.model_dump(mode="json"), "format": FORMAT, "models": list(meta.models), "columns": list(columns),
@@ -193,7 +207,9 @@ def load_bundle(folder: Path) -> Bundle:
             broken[name] = _said(error)
     meta = MetaLearner.from_dict(json.loads((folder / META).read_text(encoding="utf-8")))
     reference = pl.read_parquet(folder / REFERENCE)
-    return Bundle(bundle_id(folder), facts, tuple(manifest["columns"]), models, meta, reference, manifest, broken)
+    return Bundle(
+        bundle_id(folder), facts, tuple(manifest["columns"]), models, meta, Preparation.load(folder), reference, manifest, broken
+    )
 
 
 def _demand_fitting(
@@ -209,13 +225,13 @@ def _demand_fitting(
         )
     if facts.fallback not in meta.models:
         _refuse(facts, f"fallback {facts.fallback!r}", f"one of {', '.join(meta.models)}", "set signal.fallback to a base model")
-    other = [name for name in meta.models if tuple(getattr(models[name], "columns", columns)) != columns]
+    other = [name for name in meta.models if not set(getattr(models[name], "columns", columns)) <= set(columns)]
     if other:
         _refuse(
             facts,
-            f"other columns in {', '.join(other)}",
-            "one schema for models and reference",
-            "train all models on one feature set",
+            f"columns of {', '.join(other)} that the reference lacks",
+            "a reference with every column that a model reads",
+            "build the reference from the models' columns",
         )
 
 

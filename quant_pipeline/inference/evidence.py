@@ -16,10 +16,11 @@ from quant_pipeline.config.universe import Symbol
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.ensemble.oof import SCHEMA
 from quant_pipeline.errors import MissingUpstreamError
-from quant_pipeline.features.build import build_features
 from quant_pipeline.inference.account import Desk
 from quant_pipeline.inference.bundle import Bundle
+from quant_pipeline.inference.context import gather
 from quant_pipeline.inference.decision import decide_all
+from quant_pipeline.inference.inputs import decision_features
 from quant_pipeline.inference.window import cut, window_start
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision, clock_features, decide_retrain, drift_table, summarise
@@ -114,17 +115,22 @@ def measure_drift(desk: Desk, symbol: str, bundle: Bundle | None, now: datetime,
             f"champion of {symbol}", found="none", wanted="a live bundle", mend=f"run: quant train {symbol}"
         )
     settings = desk.experiment.drift
-    recent = _recent_features(desk, symbol, now).tail(settings.recent_bars)
+    features, bars = _recent_features(desk, symbol, now)
+    recent = bundle.prepared(features, bars).tail(settings.recent_bars)
     table = drift_table(bundle.reference, recent, settings, exclude=clock_features())
     summary = summarise(table)
     return Drift(table, summary, decide_retrain(summary, settings, last_retrain_at=last_retrain_at, now=now))
 
 
-def _recent_features(desk: Desk, symbol: str, now: datetime) -> pl.DataFrame:
-    """FEATURES of the window that inference reads, and of as much time again before it, so that no recent row is warming up."""
+def _recent_features(desk: Desk, symbol: str, now: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """FEATURES of the window that inference reads, and of as much time again before it, so that no recent row is warming up.
+
+    The second table is the RUNG BARS of the primary rung.
+    """
     calendar, experiment = desk.universe.symbol(symbol).calendar, desk.experiment
     first = window_start(experiment, calendar, now)
     start = first - (now - first)
     raw = cut({interval: desk.store.read(symbol, interval, start, now) for interval in desk.store.intervals(symbol)}, start, now)
     rungs, _ = build_bars(raw, calendar, experiment.rungs, as_of=now)
-    return build_features(rungs, experiment.features, experiment.primary, calendar)[0]
+    context = gather(desk, symbol, start, now)
+    return decision_features(rungs, context, experiment, calendar), rungs[experiment.primary]

@@ -6,6 +6,7 @@ before it. Later bars, or how late somebody asks, change nothing.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +21,15 @@ from quant_pipeline.bars.sessions import open_time_between
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.universe import Symbol
 from quant_pipeline.errors import QuantError
-from quant_pipeline.features.build import build_features
+from quant_pipeline.features.context import ALONE, Context
 from quant_pipeline.inference.account import Account, Desk
 from quant_pipeline.inference.bundle import PRIORS, Bundle
+from quant_pipeline.inference.context import context_hash, gather
 from quant_pipeline.inference.decision import decide
+from quant_pipeline.inference.inputs import decision_features
 from quant_pipeline.inference.schedule import decision_time, next_open
 from quant_pipeline.inference.signals import Signal, Status
-from quant_pipeline.inference.window import bars_hash, cut, inputs_hash, window_start
+from quant_pipeline.inference.window import bars_hash, context_start, cut, inputs_hash, window_start
 from quant_pipeline.risk.portfolio import PortfolioState
 from quant_pipeline.views.feature_matrix import from_frame
 
@@ -52,7 +55,13 @@ class Task:
 
 
 def predict_signal(
-    bundle: Bundle | None, raw: Mapping[str, pl.DataFrame], task: Task, *, as_of: datetime, state: PortfolioState | None = None
+    bundle: Bundle | None,
+    raw: Mapping[str, pl.DataFrame],
+    task: Task,
+    *,
+    as_of: datetime,
+    state: PortfolioState | None = None,
+    context: Context = ALONE,
 ) -> Signal:
     """The signal of `task` that was due at `as_of`.
 
@@ -62,6 +71,7 @@ def predict_signal(
         task: the symbol and its settings.
         as_of: any moment (UTC); the signal is about the last scheduled close of a primary bar at or before it.
         state: the account at that close, for the circuit breakers; None is a new account.
+        context: other markets, news and releases since `context_start`, as known at that close; see `gather`.
 
     Returns:
         A signal whose action is 0, with the reason, unless its status is `ok`. Errors of data or settings become status
@@ -73,22 +83,23 @@ def predict_signal(
     seen = cut(raw, window_start(task.experiment, calendar, moment), moment)
     facts: dict[str, Any] = {
         "symbol": task.symbol, "as_of": moment, "entry_from": next_open(calendar, primary, moment),
-        "data_hash": bars_hash(seen) if seen else None,
+        "data_hash": data_hash(seen, context) if seen else None,
         "bundle_id": bundle.id if bundle else None, "experiment": task.experiment.name, "profile": task.profile,
         "simulated": task.simulated,
     }  # fmt: skip
     if bundle is None:
         return _silent(facts, "no_model", f"no bundle is live: quant train {task.symbol}")
     try:
-        return _signal(facts, bundle, seen, task, state)
+        return _signal(facts, bundle, seen, context, task, state)
     except QuantError as error:
         LOG.exception("signal of %s at %s failed", task.symbol, moment)
         return _silent(facts, "failed", str(error))
 
 
 def _signal(
-    facts: dict[str, Any], bundle: Bundle, seen: dict[str, pl.DataFrame], task: Task, state: PortfolioState | None
-) -> Signal:
+    facts: dict[str, Any], bundle: Bundle, seen: dict[str, pl.DataFrame], context: Context, task: Task,
+    state: PortfolioState | None,
+) -> Signal:  # fmt: skip
     moment, settings = facts["as_of"], task.experiment.signal
     if not seen:
         return _silent(facts, "no_data", f"no bars in the window before {moment:%Y-%m-%d %H:%M} UTC")
@@ -108,18 +119,20 @@ def _signal(
         return _silent(
             facts, "stale", f"{told}, {_hours(age)} of session time ago; at most {_hours(settings.max_staleness)} is allowed"
         )
-    forecast = _forecast(bundle, rungs, task, facts["decision_at"])
+    forecast = _forecast(bundle, rungs, context, task, facts["decision_at"])
     if forecast is None:
         return _silent(facts, "no_data", "too few bars in the window for any feature")
     return _decided(facts, forecast, task, state)
 
 
-def _forecast(bundle: Bundle, rungs: dict[str, pl.DataFrame], task: Task, decision_at: datetime) -> dict[str, Any] | None:
-    settings, primary = task.experiment.features, task.experiment.primary
-    features, _ = build_features(rungs, settings, primary, task.instrument.calendar, since=decision_at - _TICK)
+def _forecast(
+    bundle: Bundle, rungs: dict[str, pl.DataFrame], context: Context, task: Task, decision_at: datetime
+) -> dict[str, Any] | None:
+    features = decision_features(rungs, context, task.experiment, task.instrument.calendar, since=decision_at - _TICK)
     if features.is_empty():
         return None
-    return bundle.predict(from_frame(features.tail(1), bundle.columns)).row(0, named=True)
+    ready = bundle.prepared(features.tail(1), rungs[task.experiment.primary])
+    return bundle.predict(from_frame(ready, bundle.columns)).row(0, named=True)
 
 
 def _decided(facts: dict[str, Any], forecast: dict[str, Any], task: Task, state: PortfolioState | None) -> Signal:
@@ -132,6 +145,13 @@ def _decided(facts: dict[str, Any], forecast: dict[str, Any], task: Task, state:
         **told, status="ok", action=made.action, confidence=made.confidence, position_size=made.size, equity_share=made.share,
         breakers=made.breakers, reason=f"{made.reason}{problems}",
     )  # fmt: skip
+
+
+def data_hash(raw: Mapping[str, pl.DataFrame], context: Context) -> str:
+    """Thirty-two hex digits over all that a signal looks at: raw bars, and what the context adds."""
+    beside = context_hash(context)
+    bars = bars_hash(raw)
+    return hashlib.sha256(f"{bars}{beside}".encode()).hexdigest()[:32] if beside else bars
 
 
 def _silent(facts: dict[str, Any], status: Status, reason: str) -> Signal:
@@ -171,7 +191,9 @@ class Predictor:
         task = self.task(symbol)
         moment = decision_time(task.instrument.calendar, task.experiment.primary, as_of)
         account = self._account or Account(self.desk, moment, moment)
-        return predict_signal(bundle, self.raw(task, moment), task, as_of=moment, state=account.at(moment))
+        since = context_start(task.experiment, task.instrument.calendar, moment)
+        context = gather(self.desk, symbol, since, moment)
+        return predict_signal(bundle, self.raw(task, moment), task, as_of=moment, state=account.at(moment), context=context)
 
     def raw(self, task: Task, moment: datetime) -> dict[str, pl.DataFrame]:
         """Raw BARS by interval of the window before `moment`."""

@@ -14,10 +14,13 @@ from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.config.experiment import Experiment, FeatureSettings
 from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.features.build import history_needed
+from quant_pipeline.features.groups import narrowed
 from quant_pipeline.inference.schedule import decision_moments
+from quant_pipeline.models.preparation.hmm import LOOKBACK as REGIMES_LOOKBACK
 
 # the window of an ordinary year is stretched by a quarter and two weeks: holidays, and outages of the feed
 STRETCH, SPARE_DAYS = 1.25, 14
+NEWS_WINDOW = timedelta(days=45)  # longer than any feature of the news looks back
 _YEAR = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 
 
@@ -26,12 +29,14 @@ def history_window(experiment: Experiment, calendar: str) -> timedelta:
 
     Fixed by the experiment and the calendar alone, so that every run reads the same bars.
     """
-    return _window(experiment.features, experiment.rungs, experiment.primary, calendar)
+    context = experiment.foundation.context if experiment.foundation.model else 0
+    return _window(experiment.features, experiment.rungs, experiment.primary, calendar, max(context, REGIMES_LOOKBACK))
 
 
 @lru_cache(maxsize=64)
-def _window(features: FeatureSettings, rungs: tuple[str, ...], primary: str, calendar: str) -> timedelta:
+def _window(features: FeatureSettings, rungs: tuple[str, ...], primary: str, calendar: str, least: int) -> timedelta:
     needed = history_needed(features, rungs, primary)
+    needed[primary] = max(needed[primary], least)
     longest = max(bars * _days_per_bar(rung, calendar) for rung, bars in needed.items())
     return timedelta(days=math.ceil(longest * STRETCH) + SPARE_DAYS)
 
@@ -42,9 +47,15 @@ def _days_per_bar(rung: str, calendar: str) -> float:
     return (_YEAR[1] - _YEAR[0]).days / len(decision_moments(calendar, rung, *_YEAR))
 
 
+def context_window(experiment: Experiment, calendar: str) -> timedelta:
+    """How far back other markets and news are read for one decision; releases are read from the first on record."""
+    settings = narrowed(experiment.features, [name for name in experiment.features.families if name == "cross_asset"])
+    return max(_window(settings, (experiment.primary,), experiment.primary, calendar, 0), NEWS_WINDOW)
+
+
 def inputs_hash(experiment: Experiment) -> str:
     """Sixteen hex digits over the settings that shape features; a bundle answers only for those it was trained with."""
-    shaped = experiment.model_dump_json(include={"features", "ladder", "primary"})
+    shaped = experiment.model_dump_json(include={"features", "ladder", "primary", "news", "foundation"})
     return hashlib.sha256(shaped.encode()).hexdigest()[:16]
 
 
@@ -71,4 +82,13 @@ def cut(raw: Mapping[str, pl.DataFrame], start: datetime, as_of: datetime) -> di
 
 def window_start(experiment: Experiment, calendar: str, as_of: datetime) -> datetime:
     """Midnight UTC from which the bars of the decision at `as_of` are read."""
-    return as_of.replace(hour=0, minute=0, second=0, microsecond=0) - history_window(experiment, calendar)
+    return _midnight(as_of) - history_window(experiment, calendar)
+
+
+def context_start(experiment: Experiment, calendar: str, as_of: datetime) -> datetime:
+    """Midnight UTC from which other markets and news are read for the decision at `as_of`."""
+    return _midnight(as_of) - context_window(experiment, calendar)
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)

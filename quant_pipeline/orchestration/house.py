@@ -15,6 +15,9 @@ from quant_pipeline.config.workplace import Workplace, training_cutoff, workplac
 from quant_pipeline.files import replacing, write_json, write_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quant_pipeline.features.context import Context
     from quant_pipeline.inference.account import Desk
     from quant_pipeline.inference.bundle import Bundle
     from quant_pipeline.inference.champion import ChampionHistory
@@ -39,13 +42,8 @@ class House:
         """The market source of the profile."""
         from quant_pipeline.sources.make import make_source
 
-        simulated = self.experiment.simulated
         return make_source(
-            self.workplace.profile,
-            self.universe,
-            folder=self.workplace.bars_folder,
-            seed=simulated.seed,
-            null=simulated.no_signal,
+            self.workplace.profile, self.universe, folder=self.workplace.bars_folder, simulated=self.experiment.simulated
         )
 
     @property
@@ -70,10 +68,11 @@ class House:
         return ChampionHistory(self.workplace.bundles / "champions")
 
     def desk(self) -> Desk:
-        """Bars, signals and settings, as the predictor and the replay want them."""
+        """Bars, signals, settings, news and releases, as the predictor and the replay want them."""
         from quant_pipeline.inference.account import Desk
+        from quant_pipeline.orchestration.library import open_library
 
-        return Desk(self.store, self.signals, self.universe, self.experiment)
+        return Desk(self.store, self.signals, self.universe, self.experiment, open_library(self))
 
     def predictor(self) -> Predictor:
         """Makes signals from the stores; writes nothing."""
@@ -91,6 +90,14 @@ class House:
         from quant_pipeline.inference.bundle import load_bundle
 
         return load_bundle(self.workplace.bundles / symbol / bundle_id)
+
+    def context(self, symbol: str, families: Sequence[str]) -> Context:
+        """What training reads besides bars for these families: since the start of its history, as known at its cutoff."""
+        from quant_pipeline.features.groups import narrowed
+        from quant_pipeline.inference.context import gather
+
+        chosen = self.experiment.model_copy(update={"features": narrowed(self.experiment.features, families)})
+        return gather(self.desk()._replace(experiment=chosen), symbol, self.history_start(symbol), self.cutoff(symbol))
 
     def symbol(self, name: str) -> Symbol:
         """The traded symbol `name`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,5 +82,6 @@ class FolderIOManager(_Lake):
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         from quant_pipeline.models.registry import load_model
 
-        load = getattr(context.dagster_type.typing_type, "load", load_model)
-        return load(Path(str(path)))
+        asked = context.dagster_type.typing_type
+        one = typing.get_args(asked)[-1] if typing.get_origin(asked) is dict else asked  # several partitions: a dict of it
+        return getattr(one, "load", load_model)(Path(str(path)))

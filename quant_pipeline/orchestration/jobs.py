@@ -23,15 +23,22 @@ def build_jobs(house: House) -> dict[str, AnyJob]:
         "train_symbol": _train_job(symbols(house)),
         "hourly_inference": dg.define_asset_job(
             "hourly_inference",
-            selection=["raw_bars", "signals"],
+            selection=[*live_inputs(house), "signals"],
             description="The newest bars of one symbol, and its signal for the decision hour.",
         ),
         "drift_check": dg.define_asset_job(
             "drift_check",
-            selection=["raw_bars", "drift_report"],
+            selection=[*live_inputs(house), "drift_report"],
             description="Recent features of one symbol against those its champion was trained on.",
         ),
     }
+
+
+def live_inputs(house: House) -> list[str]:
+    """Assets that bring what a decision looks at up to date."""
+    beside = {"cross_asset": ["correlated_bars"], "news": ["raw_news", "news_embeddings"], "macro": ["macro_series"]}
+    families = house.experiment.features.families
+    return ["raw_bars", *(name for family, names in beside.items() if family in families for name in names)]
 
 
 def _train_job(partitions: dg.StaticPartitionsDefinition) -> dg.JobDefinition:

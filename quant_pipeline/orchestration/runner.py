@@ -59,7 +59,9 @@ Listener = Callable[[StageEvent], None]
 
 def stages(house: House, symbol: str, *, until: str = "signals") -> list[Stage]:
     """The stages of one symbol in order; `until` names the last one."""
-    folds = [Stage(f"train {fold}", ("models",), fold_key(symbol, fold)) for fold in house.experiment.splits.fold_names]
+    folds = [
+        Stage(f"train {fold}", ("preparation", "models"), fold_key(symbol, fold)) for fold in house.experiment.splits.fold_names
+    ]
     plan = [
         Stage("ingest", ("ingest",), symbol, always=True),
         Stage("features", ("bars", "features", "labels", "splits"), symbol),

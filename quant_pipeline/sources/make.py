@@ -5,21 +5,21 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from quant_pipeline.config.experiment import SimulatedSettings
 from quant_pipeline.config.universe import Universe
 from quant_pipeline.config.workplace import PROFILES
 from quant_pipeline.errors import ConfigError
 from quant_pipeline.sources.base import MarketSource
 
 
-def make_source(profile: str, universe: Universe, *, folder: Path, seed: int, null: bool = False) -> MarketSource:
+def make_source(profile: str, universe: Universe, *, folder: Path, simulated: SimulatedSettings) -> MarketSource:
     """The market source of a profile.
 
     Args:
         profile: simulated, files or yahoo.
         universe: the symbols, their calendars and how their files are written.
         folder: where the user's files are; only `files` reads it.
-        seed: of the simulated market; only `simulated` reads it.
-        null: a simulated market without any signal; only `simulated` reads it.
+        simulated: seed and planted effects; only `simulated` reads it.
 
     Raises:
         ConfigError: an unknown profile, or a folder of `files` that is not there.
@@ -27,7 +27,14 @@ def make_source(profile: str, universe: Universe, *, folder: Path, seed: int, nu
     if profile == "simulated":
         from quant_pipeline.sources.simulated.source import SimulatedSource
 
-        return SimulatedSource(universe, seed=seed, null=null)
+        return SimulatedSource(
+            universe,
+            seed=simulated.seed,
+            null=simulated.no_signal,
+            signal=simulated.signal,
+            news_effect=simulated.news_effect,
+            macro_effect=simulated.macro_effect,
+        )
     if profile == "files":
         from quant_pipeline.sources.files import FilesSource
 

@@ -86,6 +86,8 @@ def test_a_null_volume_spoils_only_what_it_decides(spec, walk, settings):
 
 
 def test_scale_of_price_and_volume_does_not_matter(walk, settings):
-    scaled = {name: column * 1024.0 if name not in {"session_open", "timestamp", "anchor"} else column for name, column in walk.items()}
+    scaled = {
+        name: column * 1024.0 if name not in {"session_open", "timestamp", "anchor"} else column for name, column in walk.items()
+    }
     for spec in ON_BARS:
         np.testing.assert_allclose(_compute(spec, scaled, settings), _compute(spec, walk, settings), rtol=1e-6, atol=1e-7)

@@ -59,7 +59,7 @@ class Logistic(ThreeClassModel[FeatureMatrix]):
     def _solve(self, x: Floats, train: Samples[FeatureMatrix], strength: float) -> tuple[Floats, Floats, int]:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # comes with scikit-learn
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
         # one BLAS thread: how many there are would show in the last bits of the weights
         with warnings.catch_warnings(), threadpool_limits(limits=1):

@@ -18,9 +18,9 @@ def rung_key(rung: str) -> list[str]:
 
 
 def bars_assets(house: House) -> list[dg.AssetsDefinition]:
-    """`bars/1m` … `bars/1h`."""
+    """`bars/1m` … `bars/1h`, and the coarse rungs of `features.coarse`."""
     instruments = [(name, house.symbol(name).calendar) for name in house.universe.symbols]
-    version = code_version("bars", settings=(house.experiment.ladder, house.experiment.history_days, instruments))
+    version = code_version("bars", settings=(house.experiment.rungs, house.experiment.history_days, instruments))
     specs = [
         dg.AssetSpec(
             rung_key(rung),
@@ -32,7 +32,7 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
             description=f"Cleaned {rung} bars anchored to the session open, with n_source, complete and known_at.",
             metadata={"quant/stored": "table"},
         )
-        for rung in house.experiment.ladder
+        for rung in house.experiment.rungs
     ]
 
     @dg.multi_asset(
@@ -50,8 +50,8 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
         if house.store.last(symbol, "1m") is None:
             raise missing_upstream(dg.AssetKey("raw_bars"), symbol)
         raw = {interval: house.store.read(symbol, interval, start, cutoff) for interval in house.source.intervals}
-        rungs, ledger = build_bars(raw, house.symbol(symbol).calendar, house.experiment.ladder, as_of=cutoff)
-        for rung in house.experiment.ladder:
+        rungs, ledger = build_bars(raw, house.symbol(symbol).calendar, house.experiment.rungs, as_of=cutoff)
+        for rung in house.experiment.rungs:
             if dg.AssetKey(rung_key(rung)) in context.selected_asset_keys:
                 yield table_result(rungs[rung], key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")
 

@@ -9,8 +9,10 @@ import polars as pl
 
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.ensemble.meta import MetaFit
+from quant_pipeline.models.preparation.preparation import Preparation
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.assets.models import model_key
+from quant_pipeline.orchestration.assets.preparation import primary_bars
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import fold_key, symbols
 from quant_pipeline.orchestration.results import Result, markdown_table, table_result
@@ -25,14 +27,18 @@ def deploy_assets(house: House) -> list[dg.AssetsDefinition]:
 def _bundle(house: House) -> dg.AssetsDefinition:
     names = [model.name for model in house.experiment.models]
     version = code_version("inference/bundle", "inference/build", "views/reference", settings=(house.experiment,))
-    tables = ("meta_learner", "features", "labels", "splits")
+    tables = ("meta_learner", "features", "labels", "splits", "selection")
 
     @described(
         "deploy",
         version,
         kinds={"json"},
         stored="table",
-        ins={**{name: dg.AssetIn() for name in tables}, **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}},
+        ins={
+            **{name: dg.AssetIn() for name in tables},
+            **primary_bars(house),
+            **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names},
+        },
         deps=["raw_bars"],
         partitions_def=symbols(house),
         description="The holdout fold's models and the meta-learner, sealed. The table is what they say of the final test span.",
@@ -44,6 +50,8 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         features: pl.DataFrame,
         labels: pl.DataFrame,
         splits: pl.DataFrame,
+        selection: dict[str, Preparation],
+        bars: pl.DataFrame,
         **models: dict[str, Any],
     ) -> Result:
         from quant_pipeline.inference.build import BundleParts, build_bundle
@@ -52,7 +60,7 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         symbol = context.partition_key
         final = fold_key(symbol, HOLDOUT)
         fitted = {name: models[f"model_{name}"][final] for name in names}
-        parts = BundleParts(fitted, meta_learner, features, labels, splits)
+        parts = BundleParts(fitted, meta_learner, selection[final], features, bars, labels, splits)
         cutoff = house.cutoff(symbol)
         folder, forecasts = build_bundle(
             house.workplace.bundles / symbol,
@@ -82,7 +90,7 @@ def _champion(house: House) -> dg.AssetsDefinition:
         "deploy",
         version,
         kinds={"json"},
-        ins={"bundle": dg.AssetIn(), "features": dg.AssetIn(), "labels": dg.AssetIn()},
+        ins={"bundle": dg.AssetIn(), "features": dg.AssetIn(), "labels": dg.AssetIn(), **primary_bars(house)},
         partitions_def=symbols(house),
         description="Which bundle is live, since when, and why; every decision stays in the history.",
     )
@@ -92,16 +100,16 @@ def _champion(house: House) -> dg.AssetsDefinition:
         bundle: pl.DataFrame,
         features: pl.DataFrame,
         labels: pl.DataFrame,
+        bars: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.inference.build import judge_challenger
+        from quant_pipeline.inference.build import Evidence, judge_challenger
 
         symbol = context.partition_key
         event = judge_challenger(
             house.champions,
             house.workplace.bundles / symbol,
             bundle,
-            features,
-            labels,
+            Evidence(features, bars, labels),
             house.experiment.champion,
             symbol=symbol,
             as_of=house.cutoff(symbol),

@@ -1,10 +1,14 @@
-"""Group `features`: every enabled feature on the primary bars, with its ledger and its prefix audit."""
+"""Group `features`: every enabled feature on the primary bars, with its ledger and its prefix audit, and the channels."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import dagster as dg
 import polars as pl
 
+from quant_pipeline.features.context import Context
+from quant_pipeline.features.groups import APART, families_of, narrowed
+from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
@@ -13,65 +17,168 @@ from quant_pipeline.orchestration.results import Result, table_result
 from quant_pipeline.orchestration.versions import code_version
 
 AUDIT_CUTS = 3
+CHANNEL_RUNGS = ("1h", "15m")
+MEANINGS = {
+    "pattern_features": "Chart, candlestick, harmonic and Elliott patterns, smart-money structure; known at their confirmation.",
+    "macro_features": "Macro series as first released and revised by each decision; never by the period they describe.",
+    "news_features": "Tone and number of the headlines known in the day before each decision.",
+}  # fmt: skip
 
 
 def feature_assets(house: House) -> list[dg.AssetsDefinition]:
-    """The `features` asset. Families are validated here, before any work."""
+    """`features`, the tables it joins, and `channels/<rung>`. Families are validated here, before any work."""
     from quant_pipeline.features.registry import specs
 
+    specs(house.experiment.features.families)
+    apart = [name for name in APART if families_of(name, house.experiment.features)]
+    rungs = [rung for rung in CHANNEL_RUNGS if rung in house.experiment.ladder]
+    return [*(_apart(house, name) for name in apart), _features(house, apart), *(_channels(house, rung) for rung in rungs)]
+
+
+def _features(house: House, apart: list[str]) -> dg.AssetsDefinition:
     experiment = house.experiment
-    specs(experiment.features.families)
-    version = code_version("features", "bars/asof", settings=(experiment.features, experiment.primary, experiment.ladder))
-    ins = {f"bars_{rung}": dg.AssetIn(key=rung_key(rung)) for rung in experiment.ladder}
+    beside = [*apart, *(["foundation_embeddings"] if experiment.foundation.model else [])]
+    correlated = "cross_asset" in experiment.features.families
+    version = code_version("features", "bars/asof", settings=(experiment.features, experiment.primary, experiment.rungs))
+    ins = {**_rung_inputs(house), **{name: dg.AssetIn() for name in beside}}
 
     @described(
         "features",
         version,
         kinds={"polars"},
         stored="table",
-        ins=ins,
+        ins={**ins, **({"correlated_bars": dg.AssetIn()} if correlated else {})},
         partitions_def=symbols(house),
-        description="All enabled features at each decision time, joined as-of from every rung.",
-        check_specs=[
-            dg.AssetCheckSpec(
-                "prefix_audit", asset="features", description="Rows recomputed from history up to their own time are equal."
-            )
-        ],
+        description="All enabled features at each decision time, joined as-of from every rung, with the tables beside them.",
+        check_specs=[_audit_spec("features")],
     )
-    def features(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **bars: pl.DataFrame) -> Result:
-        from quant_pipeline.features.build import build_features
+    def features(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **given: pl.DataFrame) -> Result:
+        from quant_pipeline.features.groups import joined
         from quant_pipeline.orchestration.figures import counts
 
-        symbol, rungs = context.partition_key, {name.removeprefix("bars_"): frame for name, frame in bars.items()}
-        calendar = house.symbol(symbol).calendar
-        frame, ledger = build_features(rungs, house.experiment.features, house.experiment.primary, calendar)
+        others = by_symbol(given["correlated_bars"], house, context.partition_key) if correlated else {}
+        work = _Work(house, context.partition_key, "features", _rungs(given), Context(others))
+        frame, ledger = work.build()
+        check = work.audit(frame)
+        whole = joined(frame, (given[name] for name in beside))
+        return table_result(
+            whole, ledger=ledger, time="decision_at", checks=[check], figure=counts(_families(whole), "feature columns by prefix")
+        )
+
+    return features
+
+
+def _apart(house: House, name: str) -> dg.AssetsDefinition:
+    """A table of families that are kept apart: patterns, macro or news."""
+    experiment = house.experiment
+    families = families_of(name, experiment.features)
+    version = code_version("features", "bars/asof", settings=(families, experiment.features.zscore_window, experiment.primary))
+    primary = {f"bars_{experiment.primary}": dg.AssetIn(key=rung_key(experiment.primary))}
+    deps = {"macro_features": ["macro_series"], "news_features": ["news_embeddings"]}.get(name, [])
+
+    @described(
+        "features",
+        version,
+        kinds={"polars"},
+        stored="table",
+        name=name,
+        ins=primary,
+        deps=deps,
+        partitions_def=symbols(house),
+        description=MEANINGS[name],
+        check_specs=[_audit_spec(name)],
+    )
+    def table(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **given: pl.DataFrame) -> Result:
+        from quant_pipeline.orchestration.figures import counts
+
+        symbol = context.partition_key
+        work = _Work(house, symbol, name, _rungs(given), house.context(symbol, families))
+        frame, ledger = work.build()
+        shares = {column: float((frame[column].fill_null(0.0) != 0).mean() or 0.0) for column in frame.columns[2:]}  # type: ignore[arg-type]
+        most = dict(sorted(shares.items(), key=lambda item: -item[1])[:25])
         return table_result(
             frame,
             ledger=ledger,
             time="decision_at",
-            checks=[_audit(rungs, frame, house, calendar)],
-            figure=counts(_families(frame), "feature columns by prefix"),
+            checks=[work.audit(frame)],
+            figure=counts(most, "share of decisions at which it says something"),
         )
 
-    return [features]
+    return table
 
 
-def _audit(rungs: dict[str, pl.DataFrame], frame: pl.DataFrame, house: House, calendar: str) -> dg.AssetCheckResult:
-    from quant_pipeline.features.build import build_features
-    from quant_pipeline.validation.audit import prefix_audit, random_cuts
+def _channels(house: House, rung: str) -> dg.AssetsDefinition:
+    version = code_version("features", settings=(house.experiment.features.zscore_window, rung))
 
-    def compute(cut: datetime) -> pl.DataFrame:
-        known = {rung: bars.filter(pl.col("known_at") <= cut) for rung, bars in rungs.items()}
-        return build_features(known, house.experiment.features, house.experiment.primary, calendar)[0]
-
-    cuts = random_cuts(frame["decision_at"], AUDIT_CUTS, seed=house.experiment.seed)
-    differences = prefix_audit(compute, frame, cuts)
-    return dg.AssetCheckResult(
-        check_name="prefix_audit",
-        passed=differences.is_empty(),
-        severity=dg.AssetCheckSeverity.ERROR,
-        metadata={"cuts": len(cuts), "columns": frame.width, "differences": differences.height},
+    @described(
+        "features",
+        version,
+        kinds={"polars"},
+        stored="table",
+        key=["channels", rung],
+        ins={f"bars_{rung}": dg.AssetIn(key=rung_key(rung))},
+        partitions_def=symbols(house),
+        description=f"The 47 price and 3 volume channels of each {rung} bar, z-scored, which sequence models window.",
     )
+    def channels(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **given: pl.DataFrame) -> Result:
+        from quant_pipeline.features.build import build_features
+
+        settings = narrowed(house.experiment.features, ("channels",))
+        frame, ledger = build_features(_rungs(given), settings, rung, house.symbol(context.partition_key).calendar)
+        return table_result(frame, ledger=ledger, time="decision_at")
+
+    return channels
+
+
+class _Work:
+    """One table of features of one symbol: how it is built, and audited by building it again from its own past."""
+
+    def __init__(self, house: House, symbol: str, table: str, rungs: Mapping[str, pl.DataFrame], context: Context) -> None:
+        self.house, self.rungs, self.context, self.table = house, rungs, context, table
+        self.settings = narrowed(house.experiment.features, families_of(table, house.experiment.features))
+        self.calendar = house.symbol(symbol).calendar
+
+    def build(self, until: datetime | None = None) -> tuple[pl.DataFrame, Ledger]:
+        """FEATURES and their ledger, from what was known at `until`."""
+        from quant_pipeline.features import build
+
+        rungs, context = self.rungs, self.context
+        if until is not None:
+            rungs = {rung: bars.filter(pl.col("known_at") <= until) for rung, bars in rungs.items()}
+            context = context.until(until)
+        return build.build_features(rungs, self.settings, self.house.experiment.primary, self.calendar, context=context)
+
+    def audit(self, frame: pl.DataFrame) -> dg.AssetCheckResult:
+        """Whether rows made again from their own past are equal."""
+        from quant_pipeline.validation.audit import prefix_audit, random_cuts
+
+        cuts = random_cuts(frame["decision_at"], AUDIT_CUTS, seed=self.house.experiment.seed)
+        differences = prefix_audit(lambda cut: self.build(cut)[0], frame, cuts)
+        return dg.AssetCheckResult(
+            check_name="prefix_audit",
+            passed=differences.is_empty(),
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={"cuts": len(cuts), "columns": frame.width, "differences": differences.height},
+        )
+
+
+def by_symbol(bars: pl.DataFrame, house: House, symbol: str) -> dict[str, pl.DataFrame]:
+    """Bars of each correlated symbol of `symbol`, without rows where there are none."""
+    return {name: bars.filter(pl.col("symbol") == name).drop("symbol") for name in house.symbol(symbol).correlated}
+
+
+def _audit_spec(asset: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        "prefix_audit", asset=asset, description="Rows recomputed from history up to their own time are equal."
+    )
+
+
+def _rung_inputs(house: House) -> dict[str, dg.AssetIn]:
+    return {f"bars_{rung}": dg.AssetIn(key=rung_key(rung)) for rung in house.experiment.rungs}
+
+
+def _rungs(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    return {name.removeprefix("bars_"): frame for name, frame in given.items() if name.startswith("bars_")}
 
 
 def _families(frame: pl.DataFrame) -> dict[str, float]:

@@ -1,16 +1,23 @@
-"""Group `ingest`: raw bars as the source told them, appended, never rewritten silently."""
+"""Group `ingest`: bars, news and macro releases as their sources told them, appended, never rewritten silently."""
 
 import dagster as dg
+import polars as pl
 
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import symbols
-from quant_pipeline.orchestration.results import Result, ledger_metadata
+from quant_pipeline.orchestration.results import Result, ledger_metadata, table_result
 from quant_pipeline.orchestration.versions import code_version
 
 
 def ingest_assets(house: House) -> list[dg.AssetsDefinition]:
-    """The `raw_bars` asset."""
+    """`raw_bars`, and what the experiment's families read besides: `correlated_bars`, `raw_news`, `macro_series`."""
+    families = house.experiment.features.families
+    beside = {"cross_asset": _correlated_bars, "news": _raw_news, "macro": _macro_series}
+    return [_raw_bars(house), *(make(house) for family, make in beside.items() if family in families)]
+
+
+def _raw_bars(house: House) -> dg.AssetsDefinition:
     version = code_version("sources/ingest", settings=(house.workplace.profile, house.experiment.history_days))
 
     @described(
@@ -39,4 +46,85 @@ def ingest_assets(house: House) -> list[dg.AssetsDefinition]:
             },
         )
 
-    return [raw_bars]
+    return raw_bars
+
+
+def _correlated_bars(house: House) -> dg.AssetsDefinition:
+    named = [(name, house.symbol(name).correlated) for name in house.universe.symbols]
+    version = code_version("sources/ingest", "bars", settings=(house.experiment.primary, house.experiment.history_days, named))
+
+    @described(
+        "ingest",
+        version,
+        kinds={"polars"},
+        stored="table",
+        partitions_def=symbols(house),
+        pool=f"source_{house.workplace.profile}",
+        description="Primary bars of the correlated symbols up to the training cutoff; one without data is named, not invented.",
+    )
+    def correlated_bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
+        from quant_pipeline.inference.context import primary_bars
+        from quant_pipeline.orchestration.library import ingest_correlated
+
+        symbol = context.partition_key
+        missing = ingest_correlated(house, symbol)
+        span = house.history_start(symbol), house.cutoff(symbol)
+        bars = {name: primary_bars(house.desk(), name, *span) for name in house.symbol(symbol).correlated}
+        frame = pl.concat(_named(name, part) for name, part in bars.items())
+        counts = {name: part.height for name, part in bars.items()}
+        return table_result(frame, time="known_at", extra={"bars": counts, "missing": missing})
+
+    return correlated_bars
+
+
+def _raw_news(house: House) -> dg.AssetsDefinition:
+    version = code_version("sources/news", settings=(house.workplace.profile, house.experiment.news.delay))
+
+    @described(
+        "ingest",
+        version,
+        kinds={"parquet"},
+        partitions_def=symbols(house),
+        pool="source_news",
+        description="Headlines with the moment each could first be read; an article that arrives late is known late.",
+    )
+    def raw_news(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
+        from quant_pipeline.orchestration.library import articles, collect_news
+
+        symbol, cutoff = context.partition_key, house.cutoff(context.partition_key)
+        ledger = collect_news(house, symbol)
+        stored = articles(house)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(f"{stored.fingerprint(symbol, cutoff)[:16]}@{cutoff:%Y-%m-%d}"),
+            metadata={**ledger_metadata(ledger), "articles": stored.read(symbol).height},
+        )
+
+    return raw_news
+
+
+def _macro_series(house: House) -> dg.AssetsDefinition:
+    version = code_version("sources/macro", settings=(house.workplace.profile, house.experiment.macro))
+
+    @described(
+        "ingest",
+        version,
+        kinds={"parquet"},
+        pool="source_macro",
+        description="Macro observations by release date, revisions included: what was known when, not what is known now.",
+    )
+    def macro_series(house: dg.ResourceParam[House]) -> Result:
+        from quant_pipeline.config.workplace import training_cutoff
+        from quant_pipeline.orchestration.library import collect_macro, releases
+
+        ledger = collect_macro(house)
+        cutoff = training_cutoff(house.workplace.now())
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(f"{releases(house).fingerprint(cutoff)[:16]}@{cutoff:%Y-%m-%d}"),
+            metadata=ledger_metadata(ledger),
+        )
+
+    return macro_series
+
+
+def _named(symbol: str, bars: pl.DataFrame) -> pl.DataFrame:
+    return bars.with_columns(symbol=pl.lit(symbol))

@@ -7,14 +7,17 @@ import dagster as dg
 import polars as pl
 
 from quant_pipeline.config.experiment import ModelSettings
+from quant_pipeline.config.feature_sets import feature_set
 from quant_pipeline.models import registry
+from quant_pipeline.models.preparation.preparation import Preparation
 from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.assets.preparation import primary_bars
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import split_key, symbol_folds
 from quant_pipeline.orchestration.results import Result, markdown_table, table_result
 from quant_pipeline.orchestration.versions import code_version
 
-INPUTS = ("features", "labels", "sample_weights", "splits")
+INPUTS = ("features", "labels", "sample_weights", "splits", "selection")
 
 
 def model_key(name: str) -> list[str]:
@@ -37,7 +40,7 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
         "models/probabilities",
         "models/scaling",
         "views",
-        settings=(params, house.experiment.seed, house.experiment.splits),
+        settings=(params, feature_set(settings.feature_set), house.experiment.seed, house.experiment.splits),
     )
 
     @described(
@@ -47,7 +50,7 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
         stored="folder",
         key=model_key(settings.name),
         partitions_def=symbol_folds(house),
-        ins={name: dg.AssetIn() for name in INPUTS},
+        ins={**{name: dg.AssetIn() for name in INPUTS}, **primary_bars(house)},
         description=f"{settings.name} fitted on the fold's training rows, stopped early on its inner validation rows.",
     )
     def model(
@@ -57,13 +60,16 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
         labels: pl.DataFrame,
         sample_weights: pl.DataFrame,
         splits: pl.DataFrame,
+        selection: Preparation,
+        bars: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.models.contract import make_samples
         from quant_pipeline.validation.splits import fold_rows
 
         _, fold = split_key(context.partition_key)
         rows = fold_rows(splits, str(fold), labels, house.experiment.splits)
-        samples = make_samples(features, labels, sample_weights)
+        columns = selection.columns(settings.feature_set, house.experiment.rungs)
+        samples = make_samples(selection.table(features, bars), labels, sample_weights, columns)
         fitted = registry.create(settings.name, settings.params)
         metrics = fitted.fit(samples.take(rows.train), samples.take(rows.valid), house.experiment.seed)
         importance = fitted.feature_importance().head(15)
@@ -72,6 +78,7 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
             metadata={
                 **asdict(metrics),
                 "class_counts": list(metrics.class_counts),
+                "features": len(columns),
                 "importance": dg.MetadataValue.md(markdown_table(importance)),
             },
         )
@@ -82,7 +89,7 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
 def _oof(house: House) -> dg.AssetsDefinition:
     names = [settings.name for settings in house.experiment.models]
     version = code_version("ensemble/oof", "views", settings=(names, house.experiment.splits))
-    ins = {"features": dg.AssetIn(), "labels": dg.AssetIn(), "splits": dg.AssetIn()}
+    ins = {**{name: dg.AssetIn() for name in ("features", "labels", "splits", "selection")}, **primary_bars(house)}
 
     @described(
         "models",
@@ -99,6 +106,8 @@ def _oof(house: House) -> dg.AssetsDefinition:
         features: pl.DataFrame,
         labels: pl.DataFrame,
         splits: pl.DataFrame,
+        selection: Preparation,
+        bars: pl.DataFrame,
         **models: Any,
     ) -> Result:
         from quant_pipeline.ensemble.oof import oof_frame
@@ -108,7 +117,7 @@ def _oof(house: House) -> dg.AssetsDefinition:
 
         _, fold = split_key(context.partition_key)
         block = labels[fold_rows(splits, str(fold), labels, house.experiment.splits).oof]
-        view = make_samples(features, block).view
+        view = make_samples(selection.table(features, bars), block).view
         frame = pl.concat(
             oof_frame(models[f"model_{name}"].predict(view), timestamp=block["timestamp"], fold=str(fold), model=name)
             for name in names

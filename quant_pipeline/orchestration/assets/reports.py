@@ -7,6 +7,7 @@ from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.jobs import live_inputs
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, markdown_table, png_picture, table_result
 from quant_pipeline.orchestration.versions import code_version
@@ -121,7 +122,7 @@ def _drift(house: House) -> dg.AssetsDefinition:
         version,
         kinds={"scipy"},
         stored="table",
-        deps=["raw_bars", "champion"],
+        deps=[*live_inputs(house), "champion"],
         partitions_def=symbols(house),
         description="PSI and Wasserstein distance of recent features from the champion's training rows; whether to retrain.",
     )

@@ -4,6 +4,7 @@ import dagster as dg
 
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.jobs import live_inputs
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, markdown_table
 from quant_pipeline.orchestration.versions import code_version
@@ -17,7 +18,7 @@ def signal_assets(house: House) -> list[dg.AssetsDefinition]:
         "signals",
         version,
         kinds={"json", "parquet"},
-        deps=["raw_bars", "champion"],
+        deps=[*live_inputs(house), "champion"],
         partitions_def=symbols(house),
         description="The signal of the newest decision moment, from the live bundle; idempotent, replayable byte for byte.",
     )

@@ -1,0 +1,116 @@
+"""Group `preparation`: what each fold learns about the inputs from its own training rows: regimes, and which features count."""
+
+import dagster as dg
+import polars as pl
+
+from quant_pipeline.models.preparation.hmm import RegimeModel
+from quant_pipeline.orchestration.assets.bars import rung_key
+from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.partitions import split_key, symbol_folds
+from quant_pipeline.orchestration.results import Result, markdown_table, picture
+from quant_pipeline.orchestration.versions import code_version
+
+
+def preparation_assets(house: House) -> list[dg.AssetsDefinition]:
+    """`regimes` and `selection`."""
+    return [_regimes(house), _selection(house)]
+
+
+def primary_bars(house: House) -> dict[str, dg.AssetIn]:
+    """The primary bars as the input `bars`."""
+    return {"bars": dg.AssetIn(key=rung_key(house.experiment.primary))}
+
+
+def _regimes(house: House) -> dg.AssetsDefinition:
+    experiment = house.experiment
+    shaping = (experiment.regime_states, experiment.seed, experiment.splits)
+    version = code_version("models/preparation/hmm", "features/kernels", settings=shaping)
+
+    @described(
+        "preparation",
+        version,
+        kinds={"hmmlearn"},
+        stored="folder",
+        ins={**primary_bars(house), "labels": dg.AssetIn(), "splits": dg.AssetIn()},
+        partitions_def=symbol_folds(house),
+        description="Hidden volatility regimes, fitted on the fold's training bars and read by the forward filter only.",
+    )
+    def regimes(
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        bars: pl.DataFrame,
+        labels: pl.DataFrame,
+        splits: pl.DataFrame,
+    ) -> Result:
+        from quant_pipeline.orchestration.figures import lines
+        from quant_pipeline.validation.splits import fold_rows
+
+        experiment, (symbol, fold) = house.experiment, split_key(context.partition_key)
+        rows = fold_rows(splits, str(fold), labels, experiment.splits)
+        fitted = RegimeModel.fit(
+            bars, labels["decision_at"].gather(rows.train), states=experiment.regime_states, seed=experiment.seed
+        )
+        told = fitted.probabilities(bars)
+        figure = lines(told, "decision_at", [f"regime_p{state}" for state in range(fitted.states)], f"{symbol}, {fold}: regimes")
+        return dg.MaterializeResult(
+            value=fitted,
+            metadata={
+                "log_likelihood": fitted.log_likelihood,
+                "stationary": [float(share) for share in fitted.stationary],
+                "picture": picture(figure),
+            },
+        )
+
+    return regimes
+
+
+def _selection(house: House) -> dg.AssetsDefinition:
+    experiment = house.experiment
+    rooms = ("models/preparation", "views", "validation/purging")
+    version = code_version(*rooms, settings=(experiment.selection, experiment.seed, experiment.splits))
+    tables = ("features", "labels", "sample_weights", "splits", "regimes")
+
+    @described(
+        "preparation",
+        version,
+        kinds={"lightgbm"},
+        stored="folder",
+        ins={**{name: dg.AssetIn() for name in tables}, **primary_bars(house)},
+        partitions_def=symbol_folds(house),
+        description="The features that this fold's models may look at, chosen on its training rows; sealed into the bundle.",
+    )
+    def selection(
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        features: pl.DataFrame,
+        labels: pl.DataFrame,
+        sample_weights: pl.DataFrame,
+        splits: pl.DataFrame,
+        regimes: RegimeModel,
+        bars: pl.DataFrame,
+    ) -> Result:
+        from quant_pipeline.models.contract import make_samples
+        from quant_pipeline.models.preparation.preparation import Preparation, with_regimes
+        from quant_pipeline.models.preparation.selection import select
+        from quant_pipeline.orchestration.figures import counts
+        from quant_pipeline.validation.splits import fold_rows
+
+        experiment, (symbol, fold) = house.experiment, split_key(context.partition_key)
+        rows = fold_rows(splits, str(fold), labels, experiment.splits)
+        samples = make_samples(with_regimes(features, bars, regimes), labels, sample_weights)
+        chosen = select(samples.take(rows.train), labels["label_end"].gather(rows.train), experiment.selection, experiment.seed)
+        report = chosen.report
+        fate = report["reason"].str.extract(r"^(kept|constant|empty|duplicate|correlation|past the best|in too few blocks)")
+        reasons = dict(fate.fill_null("other").value_counts(sort=True).iter_rows())
+        return dg.MaterializeResult(
+            value=Preparation(regimes, chosen),
+            metadata={
+                "candidates": report.height,
+                "chosen": len(chosen.columns),
+                "picture": picture(counts(reasons, f"{symbol}, {fold}: what became of the features")),
+                "report": dg.MetadataValue.md(markdown_table(report.filter("kept").sort("mda", descending=True).head(25))),
+            },
+        )
+
+    return selection

@@ -1,0 +1,154 @@
+"""News and macro releases: where each profile gets them from, where they are kept, and how they are brought up to date."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quant_pipeline.errors import QuantError
+from quant_pipeline.ledger import Ledger
+
+if TYPE_CHECKING:
+    from quant_pipeline.features.text.embeddings import EmbeddingStore
+    from quant_pipeline.features.text.encoder import Encoder
+    from quant_pipeline.inference.context import Library
+    from quant_pipeline.orchestration.house import House
+    from quant_pipeline.sources.base import MacroSource
+    from quant_pipeline.sources.macro.releases import ReleaseStore
+    from quant_pipeline.sources.news.articles import ArticleStore
+
+MACRO_PAST = timedelta(days=3 * 366)
+"""Before the first bar: what year-over-year figures and the scale of changes look back on."""
+MACRO_OVERLAP = timedelta(days=7)
+"""Asked again on every run, to meet what was told late."""
+BEFORE_ALL = datetime(1990, 1, 1, tzinfo=UTC)
+ABSENT = "no source of it in this profile: its features are left out"
+
+
+def open_library(house: House) -> Library:
+    """The stores that inference reads; a kind of news that this profile has no source of, and never had, is None."""
+    from quant_pipeline.inference.context import Library
+
+    news, macro = articles(house), releases(house)
+    return Library(
+        articles=news if has_news(house) or news.root.exists() else None,
+        embeddings=lambda symbol: embeddings(house, symbol),
+        releases=macro if macro_source(house) or macro.root.exists() else None,
+    )
+
+
+def articles(house: House) -> ArticleStore:
+    """Headlines as they came."""
+    from quant_pipeline.sources.news.articles import ArticleStore
+
+    return ArticleStore(house.workplace.lake / "articles")
+
+
+def releases(house: House) -> ReleaseStore:
+    """Macro vintages as they came."""
+    from quant_pipeline.sources.macro.releases import ReleaseStore
+
+    return ReleaseStore(house.workplace.lake / "releases")
+
+
+def embeddings(house: House, symbol: str) -> EmbeddingStore:
+    """The embedded headlines of a symbol, by the experiment's encoder."""
+    from quant_pipeline.features.text.embeddings import EmbeddingStore
+
+    name = Path(house.experiment.news.encoder).name
+    return EmbeddingStore(house.workplace.lake / "embeddings" / symbol / f"{name}.h5")
+
+
+@cache
+def encoder(name: str) -> Encoder:
+    """The text encoder, loaded once per process."""
+    from quant_pipeline.features.text.encoder import make_encoder
+
+    return make_encoder(name)
+
+
+def has_news(house: House) -> bool:
+    """Whether this profile can tell headlines."""
+    return house.workplace.profile != "files" or _news_file(house) is not None
+
+
+def collect_news(house: House, symbol: str) -> Ledger:
+    """Append what is new about `symbol` to the articles."""
+    store, now = articles(house), house.workplace.now()
+    profile, delay = house.workplace.profile, house.experiment.news.delay
+    if profile == "simulated":
+        told = house.source.headlines(symbol, house.history_start(symbol), house.horizon(symbol))  # type: ignore[attr-defined]
+        return store.append(symbol, told.drop("tone"), now, backfill=True)
+    if profile == "yahoo":
+        from quant_pipeline.config.feeds import load_feeds
+        from quant_pipeline.sources.news.rss import RssSource, collect_into
+
+        source = RssSource(load_feeds(), house.workplace.lake / "feeds", delay=delay)
+        return collect_into(source, store, symbol, now)[1]
+    path = _news_file(house)
+    if path is None:
+        return Ledger(notes={"absent": f"{ABSENT}; put news.parquet beside the bars, or set QUANT_NEWS"})
+    from quant_pipeline.sources.news.files import FileNews
+
+    told, ledger = FileNews(path, delay=delay).read(symbol)
+    stored = store.append(symbol, told, now, backfill=True)
+    return Ledger(rows_in=ledger.rows_in, dropped=ledger.dropped | stored.dropped, notes=ledger.notes | stored.notes)
+
+
+def embed_news(house: House, symbol: str) -> Ledger:
+    """Embed the articles of `symbol` that are not embedded yet."""
+    titles = articles(house).read(symbol)["title"].unique(maintain_order=True).to_list() if has_news(house) else []
+    if not titles:
+        return Ledger(notes={"absent": ABSENT})
+    return embeddings(house, symbol).ensure(titles, encoder(house.experiment.news.encoder))
+
+
+def macro_source(house: House) -> MacroSource | None:
+    """Where macro releases come from: the simulated market, FRED with a key, the user's own files, or nowhere."""
+    if house.workplace.profile == "simulated":
+        return house.source  # type: ignore[return-value]
+    if house.workplace.profile == "yahoo" and os.environ.get("FRED_API_KEY"):
+        from quant_pipeline.sources.macro.fred import FredSource
+
+        return FredSource(hours=house.experiment.macro.hours)
+    folder = Path(os.environ.get("QUANT_MACRO", house.workplace.bars_folder / "macro"))
+    if not folder.is_dir():
+        return None
+    from quant_pipeline.sources.macro.files import MacroFiles
+
+    return MacroFiles(folder, lag_days=house.experiment.macro.lag_days, hours=house.experiment.macro.hours)
+
+
+def collect_macro(house: House) -> Ledger:
+    """Append every release that is new; the first time, those of the last `MACRO_PAST` and of the whole history before it."""
+    source, store, now = macro_source(house), releases(house), house.workplace.now()
+    if source is None:
+        return Ledger(notes={"absent": f"{ABSENT}; set FRED_API_KEY, or put CSV files with release dates into data/raw/macro"})
+    newest = store.read()["released_at"].max()
+    days = house.experiment.history_days
+    first = now - timedelta(days=days) - MACRO_PAST if days else BEFORE_ALL
+    start = max(first, newest - MACRO_OVERLAP) if isinstance(newest, datetime) else first
+    return store.append(source.releases(start, now), now)
+
+
+def _news_file(house: House) -> Path | None:
+    beside = [house.workplace.bars_folder / f"news.{ending}" for ending in ("parquet", "csv")]
+    given = os.environ.get("QUANT_NEWS")
+    return next((path for path in ([Path(given)] if given else beside) if path.is_file()), None)
+
+
+def ingest_correlated(house: House, symbol: str) -> dict[str, str]:
+    """Bring the bars of the symbols correlated with `symbol` up to date; returns why one has none, by name."""
+    from quant_pipeline.sources.ingest import ingest
+
+    missing = {}
+    for name in house.symbol(symbol).correlated:
+        instrument = house.universe.instrument(name)
+        try:
+            ingest(house.source, house.store, name, instrument, start=house.history_start(symbol), now=house.workplace.now())
+        except QuantError as error:
+            missing[name] = str(error)
+    return missing
