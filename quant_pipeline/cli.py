@@ -324,20 +324,9 @@ def ui(
 def symbols() -> None:
     """List the universe: calendars, costs, correlated symbols and risk profiles."""
     from quant_pipeline.config.universe import load_universe
+    from quant_pipeline.orchestration.lists import symbol_rows
 
-    rows = [
-        {
-            "symbol": name,
-            "calendar": s.calendar,
-            "round trip": f"{s.costs.round_trip * 10_000:g} bps",
-            "correlated": ", ".join(s.correlated),
-            "max leverage": f"{s.risk.max_leverage:g}x",
-            "max position": f"{s.risk.max_position_pct:g} %",
-            "": s.description,
-        }
-        for name, s in load_universe().symbols.items()
-    ]
-    console.print(table(rows, "traded symbols"))
+    console.print(table(symbol_rows(load_universe()), "traded symbols"))
 
 
 @app.command(epilog=examples("quant models", "quant models --experiment mine.yaml"))
@@ -345,35 +334,36 @@ def symbols() -> None:
 def models(experiment: ExperimentOption = None) -> None:
     """List the model registry and which models the experiment trains."""
     from quant_pipeline.config.experiment import load_experiment
-    from quant_pipeline.models import registry
+    from quant_pipeline.orchestration.lists import model_rows
 
-    chosen = {model.name for model in load_experiment(experiment).models}
-    rows = [
-        {
-            "model": name,
-            "family": spec.family,
-            "view": spec.view,
-            "outputs": " ".join(spec.outputs),
-            "trained here": "yes" if name in chosen else "no",
-        }
-        for name in registry.names()
-        if (spec := registry.spec(name))
-    ]
-    console.print(table(rows, "models"))
+    console.print(table(model_rows(load_experiment(experiment)), "models"))
 
 
-@app.command(epilog=examples("quant features", "quant features --family momentum"))
+@app.command(
+    epilog=examples(
+        "quant features --family momentum",
+        "quant features --set boosting_optimal",
+        "quant features --sets --symbol BTC-USD",
+        "quant features --documents --family macro",
+    )
+)
 @guarded
 def features(
-    family: Annotated[str | None, typer.Option(help="Only this family.")] = None, experiment: ExperimentOption = None
+    family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
+    set_: Annotated[str | None, typer.Option("--set", help="The features of this named set.")] = None,
+    sets: Annotated[bool, typer.Option("--sets", help="One row for each named set.")] = False,
+    documents: Annotated[bool, typer.Option("--documents", help="What the source documents name, against our columns.")] = False,
+    symbol: Annotated[str | None, typer.Option(help="Whose columns; it decides the correlated symbols.")] = None,
+    experiment: ExperimentOption = None,
 ) -> None:
-    """List the feature registry: family, rungs, lookback in bars and formula."""
+    """List the feature registry: family, rungs, lookback in bars and formula; its named sets; the documents' inputs."""
     from quant_pipeline.config.experiment import load_experiment
-    from quant_pipeline.features.listing import feature_rows
+    from quant_pipeline.config.universe import load_universe
+    from quant_pipeline.orchestration.lists import features_asked
 
-    settings = load_experiment(experiment)
-    rows = feature_rows(settings.features, settings.ladder, settings.primary, family)
-    console.print(table(rows, f"{sum(row['columns'] for row in rows)} columns"))
+    asked = {"family": family, "chosen_set": set_, "sets": sets, "documents": documents, "symbol": symbol}
+    title, rows = features_asked(load_experiment(experiment), load_universe(), **asked)
+    console.print(table(rows, title))
 
 
 def _runner() -> tuple[Runner, House]:

@@ -1,33 +1,152 @@
-"""The registry as rows that a person reads: what `quant features` prints."""
+"""The registry as rows that a person reads: features, what each named set holds, and the documents' inputs against ours.
+
+`quant features` prints these; the dictionary page tells more of the same columns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from quant_pipeline.config.experiment import FeatureSettings
-from quant_pipeline.features.registry import FeatureSpec, specs
-
-
-def feature_rows(
-    settings: FeatureSettings, ladder: Sequence[str], primary: str, family: str | None = None
-) -> list[dict[str, Any]]:
-    """One row per feature of `family` (None: of the settings' families): name, rungs, columns, bars of history, meaning."""
-    chosen = specs((family,) if family else settings.families)
-    return [_row(spec, settings, _rungs(spec, settings, ladder, primary), primary) for spec in chosen]
+from quant_pipeline.config.documents import DocumentInput, DocumentPart, documents
+from quant_pipeline.config.experiment import Experiment
+from quant_pipeline.config.feature_sets import feature_set, feature_sets
+from quant_pipeline.features.groups import narrowed
+from quant_pipeline.features.registry import FAMILIES, OTHERS, FeatureSpec, placed, specs
 
 
-def _rungs(spec: FeatureSpec, settings: FeatureSettings, ladder: Sequence[str], primary: str) -> list[str]:
-    return [rung for rung in ladder if spec.on_bars and spec.on(rung, primary, settings.coarse)]
+class PlacedColumn(NamedTuple):
+    """One column: its name, its feature, and where it is computed (a rung, another symbol, or "" for a decision)."""
+
+    name: str
+    spec: FeatureSpec
+    place: str
 
 
-def _row(spec: FeatureSpec, settings: FeatureSettings, rungs: list[str], primary: str) -> dict[str, Any]:
+class Listing(NamedTuple):
+    """A table for a person: what it is of, and its rows."""
+
+    title: str
+    rows: list[dict[str, Any]]
+
+
+def every_column(experiment: Experiment, others: Sequence[str], families: Sequence[str] = FAMILIES) -> tuple[PlacedColumn, ...]:
+    """Every column that `families` can make on the experiment's rungs, for a symbol with volume and all tables.
+
+    Args:
+        experiment: rungs, coarse rungs and primary; its own choice of families does not count.
+        others: correlated symbols.
+        families: raises `ConfigError` for one that does not exist.
+    """
+    settings = narrowed(experiment.features, families)
+    pairs = placed(settings, experiment.rungs, experiment.primary, others)
+    return tuple(PlacedColumn(spec.column(place), spec, place) for spec, place in pairs)
+
+
+def feature_listing(experiment: Experiment, others: Sequence[str], family: str | None = None) -> Listing:
+    """Every feature of `family`, or of the experiment's families."""
+    families = (family,) if family else experiment.features.families
+    rows = _feature_rows(specs(families), every_column(experiment, others, families), experiment)
+    return Listing(f"{sum(row['columns'] for row in rows)} columns", rows)
+
+
+def set_listing(experiment: Experiment, symbol: str, others: Sequence[str], name: str, family: str | None = None) -> Listing:
+    """The features of the set `name`, of one family or of all; raises `ConfigError` naming the nearest set or family."""
+    columns = _members(name, every_column(experiment, others, (family,) if family else FAMILIES), experiment)
+    chosen = dict.fromkeys(column.spec for column in columns)
+    told = f"{name} for {symbol}: {len(columns)} columns ({_by_family(columns) or 'none'}); documents: {feature_set(name).counted}"
+    absent = {column.spec.family for column in columns} - {*experiment.features.families, "channels"}
+    left = f"; not made by this experiment (features.families): {', '.join(sorted(absent))}" if absent else ""
+    return Listing(told + left, _feature_rows(chosen, columns, experiment))
+
+
+def sets_listing(experiment: Experiment, symbol: str, others: Sequence[str], family: str | None = None) -> Listing:
+    """One row a set: what it is for, how many columns the documents give it, and how many it has here."""
+    columns = every_column(experiment, others, (family,) if family else FAMILIES)
+    members = {name: _members(name, columns, experiment) for name in feature_sets()}
+    rows = [
+        {
+            "set": name,
+            "columns": len(members[name]),
+            "documents say": each.counted,
+            "by family": _by_family(members[name]),
+            "for": each.description,
+        }
+        for name, each in feature_sets().items()
+    ]
+    return Listing(f"feature sets, of {len(columns)} columns of {symbol}", rows)
+
+
+def documents_listing(experiment: Experiment, symbol: str, others: Sequence[str], family: str | None = None) -> Listing:
+    """Every input that the documents name, with our columns, or the reason why there are none; a list's own row is first."""
+    columns = every_column(experiment, others, (family,) if family else FAMILIES)
+    features = {column.name: column.spec.name for column in columns}
+    rows, named = [], set[str]()
+    for part in documents():
+        found = [(each, each.members(features)) for each in part.inputs]
+        shown = [(each, ours) for each, ours in found if ours or family is None]
+        named.update(*(ours for _, ours in shown))
+        if shown:
+            rows += [_part_row(part, shown), *(_input_row(each, ours, part.times) for each, ours in shown)]
+    beyond = _by_family([column for column in columns if column.name not in named])
+    title = f"inputs that the documents name, and {len(named)} of the {len(columns)} columns of {symbol}"
+    return Listing(f"{title}; named by none of them: {beyond or 'no column'}", rows)
+
+
+def _members(name: str, columns: Sequence[PlacedColumn], experiment: Experiment) -> list[PlacedColumn]:
+    chosen = set(feature_set(name).members([column.name for column in columns], experiment.rungs))
+    return [column for column in columns if column.name in chosen]
+
+
+def _by_family(columns: Iterable[PlacedColumn]) -> str:
+    counted = Counter(column.spec.family for column in columns)
+    return ", ".join(f"{family} {count}" for family, count in counted.items())
+
+
+def _feature_rows(chosen: Iterable[FeatureSpec], columns: Sequence[PlacedColumn], experiment: Experiment) -> list[dict[str, Any]]:
+    places: dict[str, list[str]] = {}
+    for column in columns:
+        places.setdefault(column.spec.name, []).append(column.place)
+    return [_feature_row(spec, places.get(spec.name, []), experiment) for spec in chosen]
+
+
+def _feature_row(spec: FeatureSpec, places: Sequence[str], experiment: Experiment) -> dict[str, Any]:
+    at_rung = places[-1] if spec.on_bars and places else experiment.primary
     return {
         "feature": spec.name,
         "family": spec.family,
-        "on": spec.marker or " ".join(rungs),
-        "columns": len(rungs) if spec.on_bars else 1,
-        "bars": spec.bars_needed(rungs[-1] if rungs else primary, settings),
+        "on": _where(spec, places, experiment.ladder),
+        "columns": len(places),
+        "bars": spec.bars_needed(at_rung, experiment.features),
         "volume": "needed" if spec.needs_volume else "",
         "meaning": spec.meaning,
+    }
+
+
+def _where(spec: FeatureSpec, places: Sequence[str], ladder: Sequence[str]) -> str:
+    if spec.marker == OTHERS or spec.on_bars:
+        return f"{places[0]} … {places[-1]}" if tuple(places) == tuple(ladder) and len(ladder) > 2 else " ".join(places)
+    return spec.marker or ""
+
+
+def _part_row(part: DocumentPart, found: Sequence[tuple[DocumentInput, tuple[str, ...]]]) -> dict[str, Any]:
+    return {
+        "document": f"{part.document}, {part.section}",
+        "input": part.title,
+        "they count": sum(each.count or 0 for each, _ in found) * part.times or "",
+        "ours": len({column for _, ours in found for column in ours}),
+        "our names": "",
+        "why": part.note,
+    }
+
+
+def _input_row(each: DocumentInput, ours: Sequence[str], times: int) -> dict[str, Any]:
+    return {
+        "document": "",
+        "input": f"  {each.name}",
+        "they count": each.count * times if each.count else "",
+        "ours": len(ours),
+        "our names": " ".join(each.ours),
+        "why": each.note,
     }

@@ -59,13 +59,17 @@ def rung_place(name: str, frame: pl.DataFrame, at: Int64s, need: int) -> Place:
     start = max(0, first - need + 1)
     cut = frame.slice(start, max(0, last + 1 - start))
     columns = {column: cut[column].to_numpy(writable=True) for column in (*PRICES, "volume")}
-    opened = microseconds(cut["timestamp"])
     columns["session_open"] = microseconds(cut["session_open"]).astype(np.float64)  # exact: 2**53 us is the year 2255
-    columns["timestamp"] = opened.astype(np.float64)
-    columns["anchor"] = (opened // (ANCHOR_BARS * minutes(name) * _MINUTE)).astype(np.float64)
+    columns["timestamp"] = microseconds(cut["timestamp"]).astype(np.float64)
+    columns["anchor"] = anchors(cut["timestamp"], name)
     _check(name, cut, columns)
     has_volume = frame["volume"].null_count() < max(frame.height, 1)
     return Place(name, columns, microseconds(cut["known_at"]), row - start, has_volume, bool(np.isnan(columns["volume"]).any()))
+
+
+def anchors(opened: pl.Series, rung: str) -> FloatArray:
+    """(n,) number of the anchor block that each bar of `rung` opens in, the same whatever the window."""
+    return (microseconds(opened) // (ANCHOR_BARS * minutes(rung) * _MINUTE)).astype(np.float64)
 
 
 def pair_place(symbol: str, bars: pl.DataFrame, own: Place, max_age: timedelta) -> Place:

@@ -14,6 +14,7 @@ import polars as pl
 from quant_pipeline.bars.build import build_bars
 from quant_pipeline.bars.schema import BARS_SCHEMA, RUNG_SCHEMA
 from quant_pipeline.features.context import NEWS_SCHEMA, Context
+from quant_pipeline.features.news import news_table as scored
 
 if TYPE_CHECKING:
     from quant_pipeline.features.text.embeddings import EmbeddingStore
@@ -80,8 +81,7 @@ def news_table(library: Library, symbol: str, start: datetime, moment: datetime)
     if articles.is_empty():
         return pl.DataFrame(schema=NEWS_SCHEMA)
     _, sentiment = library.embeddings(symbol).lookup(articles["title"].to_list())
-    scored = articles.select("known_at", "published_at").with_columns(sentiment=pl.Series(sentiment, dtype=pl.Float64))
-    return scored.select(list(NEWS_SCHEMA)).sort("known_at", "published_at", "sentiment")
+    return scored(articles, sentiment)
 
 
 def context_hash(context: Context) -> str:

@@ -15,12 +15,13 @@ from quant_pipeline.config.experiment import Experiment, FeatureSettings
 from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.features.build import history_needed
 from quant_pipeline.features.groups import narrowed
+from quant_pipeline.features.news import REACH as NEWS_REACH
 from quant_pipeline.inference.schedule import decision_moments
 from quant_pipeline.models.preparation.hmm import LOOKBACK as REGIMES_LOOKBACK
 
 # the window of an ordinary year is stretched by a quarter and two weeks: holidays, and outages of the feed
 STRETCH, SPARE_DAYS = 1.25, 14
-NEWS_WINDOW = timedelta(days=45)  # longer than any feature of the news looks back
+NEWS_WINDOW = NEWS_REACH + timedelta(days=1)
 _YEAR = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 
 

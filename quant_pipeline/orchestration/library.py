@@ -44,7 +44,9 @@ def articles(house: House) -> ArticleStore:
     """Headlines as they came."""
     from quant_pipeline.sources.news.articles import ArticleStore
 
-    return ArticleStore(house.workplace.lake / "articles")
+    folder = house.workplace.lake / "articles"
+    # the simulated market says many things in the same words
+    return ArticleStore(folder, same_title=timedelta(0)) if house.workplace.profile == "simulated" else ArticleStore(folder)
 
 
 def releases(house: House) -> ReleaseStore:
@@ -100,9 +102,9 @@ def collect_news(house: House, symbol: str) -> Ledger:
 
 def embed_news(house: House, symbol: str) -> Ledger:
     """Embed the articles of `symbol` that are not embedded yet."""
-    titles = articles(house).read(symbol)["title"].unique(maintain_order=True).to_list() if has_news(house) else []
-    if not titles:
+    if not has_news(house):
         return Ledger(notes={"absent": ABSENT})
+    titles = articles(house).read(symbol)["title"].unique(maintain_order=True).to_list()
     return embeddings(house, symbol).ensure(titles, encoder(house.experiment.news.encoder))
 
 

@@ -9,7 +9,7 @@ LADDER = ("1m", "15m", "1h")
 COLUMNS = ("rsi_1m", "rsi_15m", "rsi_1h", "returns", "return_1h", "hour_sin", "close_1h")
 
 
-def _set(**said):
+def _set(**said: object):
     return FeatureSet(description="", counted="", **said)
 
 

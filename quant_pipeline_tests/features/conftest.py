@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pytest
 
+from quant_pipeline.bars.resample import build_ladder
 from quant_pipeline.bars.sessions import with_sessions
 from quant_pipeline.config.experiment import FeatureSettings
+from quant_pipeline.features.context import NEWS_SCHEMA, Context
+from quant_pipeline.features.macro import SERIES
 from quant_pipeline.features.places import ANCHOR_BARS
 from quant_pipeline.features.registry import FAMILIES
+from quant_pipeline.sources.base import RELEASES_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+START = datetime(2025, 3, 3, tzinfo=UTC)
 SESSION_BARS = 24
 """Bars per session of the array markets: they stand for the 1h rung of a market that never closes."""
 BARS = 1_400
@@ -87,8 +93,10 @@ def market(request, walk) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def settings() -> FeatureSettings:
-    """Every family, with a short z-score so that small series reach past it."""
-    return FeatureSettings(families=FAMILIES, zscore_window=60, zscore_min_periods=20)
+    """Every family, with a short z-score so that small series reach past it; a correlated bar counts for three hours."""
+    return FeatureSettings(
+        families=FAMILIES, coarse=("4h", "1d"), others_max_age=timedelta(hours=3), zscore_window=60, zscore_min_periods=20
+    )
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +105,7 @@ def minute_bars() -> Callable[..., pl.DataFrame]:
 
     def make(calendar: str = "24/7", days: int = 12, seed: int = 3, missing: float = 0.02) -> pl.DataFrame:
         rng = np.random.default_rng(seed)
-        start = datetime(2025, 3, 3, tzinfo=UTC)
-        stamps = pl.datetime_range(start, start + timedelta(days=days), "1m", time_unit="us", closed="left", eager=True)
+        stamps = pl.datetime_range(START, START + timedelta(days=days), "1m", time_unit="us", closed="left", eager=True)
         frame = with_sessions(pl.DataFrame({"timestamp": stamps}), calendar).drop_nulls()
         frame = frame.filter(pl.Series(rng.random(frame.height) >= missing))
         values = _columns(_walk(seed, 5e-4, frame.height), seed)
@@ -109,3 +116,43 @@ def minute_bars() -> Callable[..., pl.DataFrame]:
         )  # fmt: skip
 
     return make
+
+
+@pytest.fixture(scope="session")
+def context(minute_bars) -> Callable[..., Context]:
+    """Maker of what lies beside the bars of `minute_bars`: two correlated markets, STEADY and PATCHY, which is shut for
+    seven hours of every day, six articles a day for 40 days before and during, and five years of macro releases.
+    """
+
+    @cache
+    def make(primary: str, days: int = 12) -> Context:
+        steady, patchy = (build_ladder(minute_bars(days=days, seed=seed), (primary,))[primary] for seed in (11, 12))
+        patchy = patchy.filter(~pl.col("timestamp").dt.hour().is_between(9, 15))
+        return Context({"STEADY": steady, "PATCHY": patchy}, _articles(days), _releases(days))
+
+    return make
+
+
+def _articles(days: int) -> pl.DataFrame:
+    rng = np.random.default_rng(21)
+    size = 6 * (days + 40)
+    known = np.sort(rng.integers(-40 * 86_400, days * 86_400, size))
+    late = rng.integers(0, 7_200, size)
+    rows = [
+        (START + timedelta(seconds=at), START + timedelta(seconds=at - delay), tone)
+        for at, delay, tone in zip(known.tolist(), late.tolist(), rng.uniform(-1, 1, size).tolist(), strict=True)
+    ]
+    return pl.DataFrame(rows, schema=NEWS_SCHEMA, orient="row")
+
+
+def _releases(days: int) -> pl.DataFrame:
+    """A value a month for each series, told 40 days later; while the bars run, one more every two days, revised a day after."""
+    rng = np.random.default_rng(22)
+    old = [(date(2020 + month // 12, 1 + month % 12, 1), 0) for month in range(61)]
+    recent = [(START.date() - timedelta(days=40 - day), revision) for day in range(0, days, 2) for revision in (0, 1)]
+    rows = []
+    for series in SERIES.values():
+        for period, revision in (*old, *recent):
+            told = datetime(period.year, period.month, period.day, 13, 30, tzinfo=UTC) + timedelta(days=40 + revision)
+            rows.append((series, period, told, told, round(5 + rng.normal(), 2), revision))
+    return pl.DataFrame(rows, schema=RELEASES_SCHEMA, orient="row").sort("known_at", "series", maintain_order=True)

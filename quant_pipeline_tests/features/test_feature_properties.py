@@ -1,4 +1,7 @@
-"""What holds for every registered feature: causal, of the declared memory, defined on every clean series."""
+"""What holds for every registered feature of bars: causal, of the declared memory, defined on every clean series.
+
+Features that one function makes are computed together, as the build does, and checked one by one.
+"""
 
 from __future__ import annotations
 
@@ -8,86 +11,115 @@ import pytest
 from quant_pipeline.features.registry import specs
 
 ON_BARS = [spec for spec in specs() if spec.on_bars]
+TOGETHER = [[spec for spec in ON_BARS if spec.function is function] for function in dict.fromkeys(s.function for s in ON_BARS)]
 RUNG = "1h"
+COORDINATES = {"session_open", "timestamp", "anchor"}
 
-every_feature = pytest.mark.parametrize("spec", ON_BARS, ids=lambda spec: spec.name)
+
+def _title(group):
+    return group[0].name if len(group) == 1 else f"{group[0].name}_and_{len(group) - 1}_more"
 
 
-def _compute(spec, columns, settings, bars=slice(None)):
-    return spec.compute({name: columns[name][bars].copy() for name in spec.inputs}, settings)
+every_function = pytest.mark.parametrize("group", TOGETHER, ids=_title)
+
+
+def _compute(group, columns, settings, bars=slice(None)):
+    """(features, bars) values of the features of one function."""
+    given = {name: columns[name][bars].copy() for name in group[0].inputs}
+    if not next(iter(given.values())).size:
+        return np.array([spec.compute(given, settings) for spec in group])
+    raw = group[0].function(given)
+    return np.array([spec.finish(raw, settings) for spec in group])
+
+
+def _need(group, settings):
+    return group[0].bars_needed(RUNG, settings)
 
 
 def _cuts(n, seed, count=25):
     return np.random.default_rng(seed).integers(0, n, count)
 
 
-@every_feature
-def test_a_value_is_the_same_whatever_comes_after_it(spec, market, settings):
-    full = _compute(spec, market, settings)
-    for cut in [*range(5), *_cuts(full.size, 1)]:
-        prefix = _compute(spec, market, settings, slice(0, cut + 1))
-        assert np.array_equal(prefix, full[: cut + 1], equal_nan=True), f"cut {cut}"
+def _same(found, expected):
+    return (found == expected) | (np.isnan(found) & np.isnan(expected))
 
 
-@every_feature
-def test_only_the_declared_lookback_decides_a_value(spec, market, settings):
-    need = spec.bars_needed(RUNG, settings)
-    full = _compute(spec, market, settings)
-    for cut in [need - 1, full.size - 1, *_cuts(full.size, 2)]:
-        tail = _compute(spec, market, settings, slice(max(0, cut - need + 1), cut + 1))
-        assert tail[-1] == full[cut] or (np.isnan(tail[-1]) and np.isnan(full[cut])), f"bar {cut}"
-    assert np.isfinite(full[need - 1 :]).all()
+def _names(group, wrong):
+    return [spec.name for spec, fault in zip(group, wrong, strict=True) if fault]
 
 
-@every_feature
-def test_the_declared_lookback_is_at_most_twice_the_memory(spec, walk, settings):
-    half = spec.bars_needed(RUNG, settings) // 2
+def test_features_of_one_function_are_declared_alike():
+    for group in TOGETHER:
+        assert len({(spec.family, spec.inputs, spec.lookback, spec.rungs, spec.zscore, spec.needs_volume) for spec in group}) == 1
+
+
+@every_function
+def test_a_value_is_the_same_whatever_comes_after_it(group, market, settings):
+    full = _compute(group, market, settings)
+    for cut in [*range(5), *_cuts(full.shape[1], 1)]:
+        prefix = _compute(group, market, settings, slice(0, cut + 1))
+        assert not _names(group, ~_same(prefix, full[:, : cut + 1]).all(axis=1)), f"cut {cut}"
+
+
+@every_function
+def test_only_the_declared_lookback_decides_a_value(group, market, settings):
+    need = _need(group, settings)
+    full = _compute(group, market, settings)
+    for cut in [need - 1, full.shape[1] - 1, *_cuts(full.shape[1], 2)]:
+        tail = _compute(group, market, settings, slice(max(0, cut - need + 1), cut + 1))
+        assert not _names(group, ~_same(tail[:, -1], full[:, cut])), f"bar {cut}"
+    assert np.isfinite(full[:, need - 1 :]).all()
+
+
+@every_function
+def test_the_declared_lookback_is_at_most_twice_the_memory(group, walk, settings):
+    half = _need(group, settings) // 2
     if not half:
         pytest.skip("one bar cannot be halved")
-    full = _compute(spec, walk, settings)
-    shorter = [_compute(spec, walk, settings, slice(cut - half + 1, cut + 1))[-1] for cut in range(2 * half, full.size, 3)]
-    assert np.any(shorter != full[2 * half :: 3])
+    full = _compute(group, walk, settings)
+    at = range(2 * half, full.shape[1], 3)
+    shorter = np.stack([_compute(group, walk, settings, slice(cut - half + 1, cut + 1))[:, -1] for cut in at], axis=1)
+    assert not _names(group, (shorter == full[:, at]).all(axis=1))
 
 
-@every_feature
-def test_defined_on_every_clean_series(spec, market, settings):
-    values = _compute(spec, market, settings)
-    first = int(np.isfinite(values).argmax())
-    assert np.isnan(values[:first]).all()
-    assert np.isfinite(values[first:]).all()
-    assert first < spec.bars_needed(RUNG, settings)
+@every_function
+def test_defined_on_every_clean_series(group, market, settings):
+    values = _compute(group, market, settings)
+    for spec, row in zip(group, values, strict=True):
+        first = int(np.isfinite(row).argmax())
+        assert np.isnan(row[:first]).all(), spec.name
+        assert np.isfinite(row[first:]).all(), spec.name
+        assert first < _need(group, settings), spec.name
 
 
-@every_feature
-def test_a_history_of_any_length_is_accepted(spec, walk, settings):
+@every_function
+def test_a_history_of_any_length_is_accepted(group, walk, settings):
     for bars in range(45):
-        values = _compute(spec, walk, settings, slice(0, bars))
-        assert values.shape == (bars,)
+        values = _compute(group, walk, settings, slice(0, bars))
+        assert values.shape == (len(group), bars)
         assert not np.isinf(values).any()
 
 
-@every_feature
-def test_inputs_are_left_as_they_are(spec, walk, settings):
-    given = {name: walk[name].copy() for name in spec.inputs}
-    spec.compute(given, settings)
-    assert all(np.array_equal(given[name], walk[name]) for name in spec.inputs)
+@every_function
+def test_inputs_are_left_as_they_are(group, walk, settings):
+    given = {name: walk[name].copy() for name in group[0].inputs}
+    group[0].compute(given, settings)
+    assert all(np.array_equal(given[name], walk[name]) for name in given)
 
 
-@pytest.mark.parametrize("spec", [spec for spec in ON_BARS if spec.needs_volume], ids=lambda spec: spec.name)
-def test_a_null_volume_spoils_only_what_it_decides(spec, walk, settings):
+@pytest.mark.parametrize("group", [group for group in TOGETHER if group[0].needs_volume], ids=_title)
+def test_a_null_volume_spoils_only_what_it_decides(group, walk, settings):
     bar = 700
     columns = walk | {"volume": walk["volume"].copy()}
     columns["volume"][bar] = np.nan
-    values, before = _compute(spec, columns, settings), _compute(spec, walk, settings)
-    need = spec.bars_needed(RUNG, settings)
-    assert np.isnan(values[bar])
-    assert np.array_equal(values[:bar], before[:bar], equal_nan=True)
-    assert np.array_equal(values[bar + need :], before[bar + need :])
+    values, before = _compute(group, columns, settings), _compute(group, walk, settings)
+    need = _need(group, settings)
+    assert np.isnan(values[:, bar]).all()
+    assert _same(values[:, :bar], before[:, :bar]).all()
+    assert np.array_equal(values[:, bar + need :], before[:, bar + need :])
 
 
-def test_scale_of_price_and_volume_does_not_matter(walk, settings):
-    scaled = {
-        name: column * 1024.0 if name not in {"session_open", "timestamp", "anchor"} else column for name, column in walk.items()
-    }
-    for spec in ON_BARS:
-        np.testing.assert_allclose(_compute(spec, scaled, settings), _compute(spec, walk, settings), rtol=1e-6, atol=1e-7)
+@every_function
+def test_scale_of_price_and_volume_does_not_matter(group, walk, settings):
+    scaled = {name: column if name in COORDINATES else column * 1024.0 for name, column in walk.items()}
+    np.testing.assert_allclose(_compute(group, scaled, settings), _compute(group, walk, settings), rtol=1e-6, atol=1e-7)

@@ -40,8 +40,33 @@ def test_horizons_follow_the_primary_and_new_rungs_get_every_indicator():
     assert "log_return_5_1h" not in columns
 
 
-def test_the_default_experiment_names_every_family():
-    assert load_experiment("default").features.families == registry.FAMILIES
+def test_the_default_experiment_names_every_family_but_the_channels():
+    """Channels are tables of their own."""
+    assert (*load_experiment("default").features.families, "channels") == registry.FAMILIES
+
+
+def test_coarse_rungs_serve_only_the_features_that_name_them():
+    plain, coarse = ("1m", "1h"), ("4h", "1d", "1w")
+    settings = FeatureSettings(families=("momentum", "alignment"), coarse=coarse)
+    columns = registry.columns(settings, (*plain, *coarse), "1h")
+    assert [name for name in columns if name.rpartition("_")[2] in coarse] == ["mtf_bias_4h", "mtf_bias_1d", "mtf_bias_1w"]
+    assert {"rsi_1m", "rsi_1h", "mtf_bias_1h"} < set(columns)
+
+
+def test_each_correlated_symbol_has_columns_of_its_own():
+    settings = FeatureSettings(families=("cross_asset", "calendar"))
+    columns = registry.columns(settings, ("1m", "1h"), "1h", ("SPY", "GC=F"))
+    assert {"xret_1_SPY", "xret_1_GC=F"} < set(columns)
+    assert len(columns) == 2 * len(registry.specs(("cross_asset",))) + len(registry.specs(("calendar",)))
+    assert registry.columns(settings, ("1m", "1h"), "1h") == tuple(spec.name for spec in registry.specs(("calendar",)))
+
+
+def test_a_family_that_needs_one_place_says_which():
+    markers = {family: {spec.marker for spec in registry.specs((family,))} for family in registry.FAMILIES}
+    assert {family: found for family, found in markers.items() if found != {None}} == {
+        "cross_asset": {registry.OTHERS}, "calendar": {registry.DECISION}, "macro": {registry.MACRO},
+        "news": {registry.NEWS}, "interactions": {registry.DERIVED},
+    }  # fmt: skip
 
 
 def test_an_unknown_family_names_the_nearest():

@@ -83,8 +83,9 @@ class EmbeddingStore:
             DataError: a damaged file, or one of another encoder; neither is ever overwritten.
             StorageError: the disk refuses; what was stored stays.
         """
-        stored = self._of(encoder)
-        known = stored.rows()
+        if not self.path.exists():
+            self._add([], encoder)  # so that a symbol without articles has a file too
+        known = self._of(encoder).rows()
         distinct = list(dict.fromkeys(texts))
         missing = [text for text in distinct if text_hash(text) not in known]
         ledger = Ledger(rows_in=len(texts))
@@ -172,7 +173,7 @@ def _write(path: Path, table: _Table) -> None:
         file.attrs["dimension"] = table.embedding.shape[1]
         file.attrs["libraries"] = json.dumps({name: version(name) for name in _LIBRARIES})
         for name, values in (("text_hash", table.key), ("embedding", table.embedding), ("sentiment", table.sentiment)):
-            file.create_dataset(name, data=values, chunks=True, fletcher32=True)
+            file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), fletcher32=True)  # chunked, so checked
 
 
 def _read(path: Path) -> _Table:

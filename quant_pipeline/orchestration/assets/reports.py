@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from quant_pipeline.ensemble.meta import MetaFit
+from quant_pipeline.features.groups import PATTERNS
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
@@ -15,8 +16,9 @@ from quant_pipeline.orchestration.web import page_url
 
 
 def report_assets(house: House) -> list[dg.AssetsDefinition]:
-    """`skill_report`, `backtest` and `drift_report`."""
-    return [_skill(house), _backtest(house), _drift(house)]
+    """`skill_report`, `backtest`, `drift_report` and, where patterns are enabled, `pattern_gallery`."""
+    patterns = set(house.experiment.features.families) & set(PATTERNS)
+    return [_skill(house), _backtest(house), _drift(house), *([_gallery(house)] if patterns else [])]
 
 
 def _bars(house: House) -> dict[str, dg.AssetIn]:
@@ -112,6 +114,41 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         )
 
     return backtest
+
+
+def _gallery(house: House) -> dg.AssetsDefinition:
+    version = code_version("features/patterns", "backtest/gallery", settings=(house.experiment.primary,))
+
+    @described(
+        "reports",
+        version,
+        kinds={"html", "matplotlib"},
+        stored="table",
+        ins={"bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
+        partitions_def=symbols(house),
+        description="Every detected pattern with its pivot and its confirmation; the page draws the clearest one of each.",
+    )
+    def pattern_gallery(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], bars: pl.DataFrame) -> Result:
+        from quant_pipeline.backtest.gallery import render_gallery
+        from quant_pipeline.features.patterns.catalogue import detections, patterns
+
+        symbol = context.partition_key
+        events = detections(bars, house.experiment.primary)
+        meanings = {pattern.name: pattern.definition for pattern in patterns()}
+        gallery = render_gallery(
+            events, bars, meanings, symbol=symbol, simulated=house.source.simulated, facts=house.provenance(symbol)
+        )
+        page = house.publish(symbol, "pattern_gallery", gallery.html, gallery.png)
+        return table_result(
+            events.drop("points"),
+            time="known_at",
+            extra={
+                "page": dg.MetadataValue.url(page_url(page, house.workplace.reports.parent)),
+                "summary": png_picture(gallery.png),
+            },
+        )
+
+    return pattern_gallery
 
 
 def _drift(house: House) -> dg.AssetsDefinition:

@@ -27,7 +27,7 @@ class Fake:
         self.asked += texts
         if len(self.asked) > self.dies_after:
             raise KeyboardInterrupt
-        rows = np.array([[len(text), ord(text[0]), ord(text[-1])] for text in texts], np.float32)
+        rows = np.array([[len(text), ord(text[0]), ord(text[-1])] for text in texts], np.float32).reshape(-1, 3)
         return Encoded(rows, rows[:, 0] / 1_000.0)
 
 
@@ -66,6 +66,12 @@ def test_only_what_is_missing_is_computed(store):
     assert (again.asked, store.path.stat().st_mtime_ns) == ([], before)
 
 
+def test_nothing_to_embed_is_a_file_without_rows(store, plain):
+    assert store.ensure([], plain).rows_out == 0
+    embedding, sentiment = store.lookup([])
+    assert (embedding.shape, sentiment.shape, store.model()) == ((0, 32), (0,), plain.id)
+
+
 @pytest.mark.usefixtures("small_batches")
 def test_a_kill_loses_one_batch_and_the_rest_is_resumed(store):
     with pytest.raises(KeyboardInterrupt):
@@ -91,7 +97,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(store, monkeypatch):
     store.ensure(TEXTS[:4], Fake())
     before = store.path.read_bytes()
 
-    def half_written(self, name, data, **settings: object):  # noqa: ARG001 - h5py's signature
+    def half_written(self, name, **settings: object):  # noqa: ARG001 - h5py's signature
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(h5py.File, "create_dataset", half_written)
