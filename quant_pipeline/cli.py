@@ -188,11 +188,13 @@ def predict(
     bars: BarsOption = None,
     as_of: AsOfOption = None,
 ) -> None:
-    """Fetch the newest bars and emit the signal of the latest closed bar, from the live bundle."""
+    """Fetch the newest bars, news and releases, and emit the signal of the latest closed bar, from the live bundle."""
+    from quant_pipeline.orchestration.jobs import live_inputs
+
     choose(profile, experiment, bars, as_of)
     runner, house = _runner()
     house.symbol(symbol)
-    _materialize(runner, ["raw_bars", "signals"], symbol)
+    _materialize(runner, [*live_inputs(house), "signals"], symbol)
     _show_signal(symbol)
 
 
@@ -361,8 +363,8 @@ def features(
     from quant_pipeline.config.universe import load_universe
     from quant_pipeline.orchestration.lists import features_asked
 
-    asked = {"family": family, "chosen_set": set_, "sets": sets, "documents": documents, "symbol": symbol}
-    title, rows = features_asked(load_experiment(experiment), load_universe(), **asked)
+    known = load_experiment(experiment), load_universe()
+    title, rows = features_asked(*known, symbol=symbol, family=family, chosen_set=set_, sets=sets, documents=documents)
     console.print(table(rows, title))
 
 

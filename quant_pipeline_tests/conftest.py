@@ -11,10 +11,10 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import dagster as dg
     from click.testing import Result
 
+    from quant_pipeline.models.preparation.preparation import Preparation
     from quant_pipeline.orchestration.house import House
     from quant_pipeline.orchestration.runner import Runner
 
@@ -47,23 +48,22 @@ TINY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Home:
-    """A DAGSTER_HOME with a lake of its own, and the ways into it."""
+    """A DAGSTER_HOME with a lake of its own, and the ways into it; `tiny` is its experiment."""
 
     root: Path
     symbol: str = SYMBOL
     as_of: datetime = AS_OF
-
-    tiny: ClassVar[dict[str, Any]] = TINY
+    tiny: dict[str, Any] = field(default_factory=lambda: TINY)
 
     @classmethod
-    def make(cls, root: Path) -> Home:
+    def make(cls, root: Path, tiny: dict[str, Any] = TINY) -> Home:
         """An empty home: the checkout's dagster.yaml, and the tiny experiment."""
         shutil.copy(Path(__file__).parents[1] / "dagster.yaml", root)
-        (root / "tiny.yaml").write_text(yaml.safe_dump(TINY))
-        return cls(root)
+        (root / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+        return cls(root, tiny=tiny)
 
     def copy(self, root: Path) -> Home:
-        return Home(shutil.copytree(self.root, root, dirs_exist_ok=True))
+        return replace(self, root=shutil.copytree(self.root, root, dirs_exist_ok=True))
 
     @property
     def data(self) -> Path:
@@ -87,11 +87,11 @@ class Home:
         from quant_pipeline.orchestration.house import make_house
 
         place = replace(workplace(self.environment()), as_of=as_of or self.as_of)
-        return make_house(workplace_=place, experiment=Experiment.parse(_changed(changed), "tiny"))
+        return make_house(workplace_=place, experiment=Experiment.parse(self._changed(changed), "tiny"))
 
     def experiment(self, path: Path, **changed: Any) -> str:
         """Write the tiny experiment, changed key by key, to a YAML file; returns its path."""
-        path.write_text(yaml.safe_dump({**_changed(changed), "name": path.stem}))
+        path.write_text(yaml.safe_dump({**self._changed(changed), "name": path.stem}))
         return str(path)
 
     @contextmanager
@@ -122,10 +122,10 @@ class Home:
         kept = {path: path.relative_to(self.data).as_posix() for path in files}
         return {name: _digest(path) for path, name in kept.items() if not name.startswith("dagster/")}
 
-
-def _changed(settings: dict[str, Any]) -> dict[str, Any]:
-    merged = {key: {**TINY.get(key, {}), **value} if isinstance(value, dict) else value for key, value in settings.items()}
-    return {**TINY, **merged}
+    def _changed(self, settings: dict[str, Any]) -> dict[str, Any]:
+        tiny = self.tiny
+        merged = {key: {**tiny.get(key, {}), **value} if isinstance(value, dict) else value for key, value in settings.items()}
+        return {**tiny, **merged}
 
 
 def _digest(path: Path) -> str:
@@ -159,6 +159,28 @@ def home(trained_home, tmp_path) -> Home:
 def bare_home(home_of_nothing, tmp_path) -> Home:
     """A home in which nothing was made yet."""
     return home_of_nothing.copy(tmp_path / "bare")
+
+
+@pytest.fixture(scope="session")
+def make_preparation() -> Callable[..., Preparation]:
+    """Maker of a preparation that chose the given columns, with two regimes that nobody had to fit."""
+    import numpy as np
+    import polars as pl
+
+    from quant_pipeline.models.preparation.hmm import RegimeModel
+    from quant_pipeline.models.preparation.preparation import Preparation
+    from quant_pipeline.models.preparation.selection import SCHEMA, Selection
+
+    def make(*columns: str) -> Preparation:
+        calm, wild = [0.0, -1.0], [0.0, 1.0]
+        regimes = RegimeModel(
+            centre=np.array([0.0, -7.0]), spread=np.ones(2), means=np.array([calm, wild]), variances=np.ones((2, 2)),
+            transitions=np.array([[0.9, 0.1], [0.2, 0.8]]), stationary=np.array([2 / 3, 1 / 3]), log_likelihood=-2.5,
+        )  # fmt: skip
+        rows = [{"feature": name, "kept": True, "reason": "kept: chosen in enough blocks"} for name in columns]
+        return Preparation(regimes, Selection(columns, pl.DataFrame(rows, schema=SCHEMA)))
+
+    return make
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,7 @@ def course(values: FloatArray, width: int = 190, points: int = 95) -> str:
     y = np.round(HEIGHT - 2 - (HEIGHT - 4) * ((values - low) / span if span > 0 else np.where(np.isnan(values), np.nan, 0.5)), 1)
     edges = np.unique(np.linspace(0, values.size, points + 1).astype(int))
     out, pen = [], "M"
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         here = y[start:end][~np.isnan(y[start:end])]
         x = f"{(start + end - 1) / 2 / max(values.size - 1, 1) * width:.1f}"
         if not here.size:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from quant_pipeline.config.experiment import Experiment
+from quant_pipeline.features.build import KEYS
 from quant_pipeline.features.foundation import QUANTILES
 from quant_pipeline.features.groups import PATTERNS
 from quant_pipeline.features.listing import PlacedColumn, every_column
@@ -16,7 +17,7 @@ FOUNDATION = "foundation_"
 KNOWN = {
     DECISION: "the decision itself, from the market calendar",
     MACRO: "release: what was first told, then each revision from its own release on",
-    NEWS: "publication, and the experiment's delay",
+    NEWS: "publication, and the experiment's delay after it",
     OTHERS: "close of the other market's newest bar",
     DERIVED: "close of the newest bars of what it is made of",
 }
@@ -48,22 +49,25 @@ class Entry(NamedTuple):
 
 
 def entries(experiment: Experiment, names: Iterable[str], others: Sequence[str]) -> list[Entry]:
-    """An entry for each column of `names`, in their order; a column that no feature makes any more says so.
+    """An entry for each column of `names`, in the registry's order; a column that no feature makes any more says so.
 
     Args:
         experiment: rungs, z-score window and foundation model.
-        names: columns of a FEATURES table, keys left out.
+        names: columns of a FEATURES table; its keys are passed over.
         others: correlated symbols.
     """
-    known = {column.name: column for column in every_column(experiment, others)}
-    return [_entry(known[name], experiment) if name in known else _unregistered(name, experiment) for name in names]
+    told = dict.fromkeys(name for name in names if name not in KEYS)
+    known = {column.name: column for column in every_column(experiment, others) if column.name in told}
+    rest = [name for name in told if name not in known]
+    return [*(_entry(column, experiment) for column in known.values()), *(_unregistered(name, experiment) for name in rest)]
 
 
 def _entry(column: PlacedColumn, experiment: Experiment) -> Entry:
     spec = column.spec
     rung = column.place if spec.on_bars else experiment.primary
     bars = None if spec.marker in PER_DECISION else spec.bars_needed(rung, experiment.features)
-    meaning = spec.meaning + (" Then its rolling z-score." if spec.zscore else "")
+    scored = spec.zscore and "z-score" not in spec.meaning
+    meaning = spec.meaning + (" Then its rolling z-score." if scored else "")
     return Entry(column.name, spec.name, spec.family, column.place, meaning, _detail(spec), spec.inputs, bars, _known(spec))
 
 
@@ -74,8 +78,7 @@ def _known(spec: FeatureSpec) -> str:
 
 
 def _detail(spec: FeatureSpec) -> str:
-    text = inspect.cleandoc(spec.function.__doc__ or "")
-    return text if spec.output is not None else text.partition("\n")[2].strip()
+    return inspect.cleandoc(spec.function.__doc__ or "").partition("\n")[2].strip()
 
 
 def _unregistered(name: str, experiment: Experiment) -> Entry:

@@ -55,7 +55,9 @@ def set_listing(experiment: Experiment, symbol: str, others: Sequence[str], name
     """The features of the set `name`, of one family or of all; raises `ConfigError` naming the nearest set or family."""
     columns = _members(name, every_column(experiment, others, (family,) if family else FAMILIES), experiment)
     chosen = dict.fromkeys(column.spec for column in columns)
-    told = f"{name} for {symbol}: {len(columns)} columns ({_by_family(columns) or 'none'}); documents: {feature_set(name).counted}"
+    told = (
+        f"{name} for {symbol}: {len(columns)} columns ({_by_family(columns) or 'none'}); documents: {feature_set(name).counted}"
+    )
     absent = {column.spec.family for column in columns} - {*experiment.features.families, "channels"}
     left = f"; not made by this experiment (features.families): {', '.join(sorted(absent))}" if absent else ""
     return Listing(told + left, _feature_rows(chosen, columns, experiment))
@@ -125,9 +127,9 @@ def _feature_row(spec: FeatureSpec, places: Sequence[str], experiment: Experimen
 
 
 def _where(spec: FeatureSpec, places: Sequence[str], ladder: Sequence[str]) -> str:
-    if spec.marker == OTHERS or spec.on_bars:
-        return f"{places[0]} … {places[-1]}" if tuple(places) == tuple(ladder) and len(ladder) > 2 else " ".join(places)
-    return spec.marker or ""
+    if spec.marker != OTHERS and not spec.on_bars:
+        return spec.marker or ""
+    return f"{places[0]} … {places[-1]}" if tuple(places) == tuple(ladder) else " ".join(places)
 
 
 def _part_row(part: DocumentPart, found: Sequence[tuple[DocumentInput, tuple[str, ...]]]) -> dict[str, Any]:
@@ -147,6 +149,6 @@ def _input_row(each: DocumentInput, ours: Sequence[str], times: int) -> dict[str
         "input": f"  {each.name}",
         "they count": each.count * times if each.count else "",
         "ours": len(ours),
-        "our names": " ".join(each.ours),
+        "our names": " ".join(each.ours).replace(",", ", "),  # so that a narrow terminal can break it
         "why": each.note,
     }

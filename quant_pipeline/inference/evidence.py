@@ -78,7 +78,7 @@ def skill_inputs(tested: Tested, market: Market, experiment: Experiment, max_bar
         market.instrument.costs,
         symbol=market.symbol,
         simulated=market.source.simulated,
-        oracle=oracle_forecast(market.source, market.symbol, market.labels, experiment.primary, max_bars),
+        oracle=oracle_forecast(market.source, market.symbol, market.labels, experiment, max_bars),
         strategies={"signals": decisions},
         policy=f"{PLAINEST}; the line 'signals' follows the emitted signals' own rule and size",
         path=market.minutes,
@@ -86,13 +86,19 @@ def skill_inputs(tested: Tested, market: Market, experiment: Experiment, max_bar
     )
 
 
-def oracle_forecast(source: MarketSource, symbol: str, labels: pl.DataFrame, primary: str, max_bars: int) -> pl.DataFrame | None:
-    """What a perfect forecaster knew at each decision (`SimulatedSource.outlook`); None where the market is real."""
+def oracle_forecast(
+    source: MarketSource, symbol: str, labels: pl.DataFrame, experiment: Experiment, max_bars: int
+) -> pl.DataFrame | None:
+    """What a perfect forecaster knew at each decision from the kinds of inputs that the experiment reads.
+
+    See `SimulatedSource.outlook`; None where the market is real.
+    """
     from quant_pipeline.sources.simulated.source import SimulatedSource
 
     if not isinstance(source, SimulatedSource):
         return None
-    return source.outlook(symbol, labels["decision_at"], duration(primary) * max_bars)
+    inputs = ("bars", *(name for name in ("news", "macro") if name in experiment.features.families))
+    return source.outlook(symbol, labels["decision_at"], duration(experiment.primary) * max_bars, inputs)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,10 @@ from quant_pipeline.errors import QuantError
 from quant_pipeline.orchestration.house import House, make_house
 
 Finding = tuple[str, bool, str]
-LIBRARIES = ("dagster", "polars", "numba", "lightgbm", "optuna", "pandas_market_calendars", "yfinance", "duckdb")
+LIBRARIES = (
+    "dagster", "polars", "numba", "lightgbm", "optuna", "pandas_market_calendars", "yfinance", "duckdb", "torch",
+    "transformers", "h5py", "hmmlearn", "PyWavelets",
+)  # fmt: skip
 ROOM_NEEDED = 2 * 2**30
 
 
@@ -56,10 +59,30 @@ def _place(house: House) -> Iterator[Finding]:
         f"{room / 2**30:.1f} GiB free under {house.workplace.data}; {ROOM_NEEDED / 2**30:.0f} GiB wanted",
     )
     yield _guarded("source", lambda: f"{house.source.name}: {', '.join(house.source.intervals)}")
+    families = house.experiment.features.families
+    if "news" in families:
+        yield _guarded("news", lambda: _news(house))
+    if "macro" in families:
+        yield _guarded("macro", lambda: _macro(house))
     yield _guarded("telegram", _telegram)
     yield _guarded("planted leaks", _leaks)
     live = [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
     yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
+
+
+def _news(house: House) -> str:
+    from quant_pipeline.features.text.encoder import encoder_folder
+    from quant_pipeline.orchestration.library import ABSENT, has_news
+
+    name = house.experiment.news.encoder
+    return f"encoder {name} in {encoder_folder(name)}" if has_news(house) else ABSENT
+
+
+def _macro(house: House) -> str:
+    from quant_pipeline.orchestration.library import ABSENT, macro_source
+
+    source = macro_source(house)
+    return f"releases from {type(source).__name__}" if source else ABSENT
 
 
 def _telegram() -> str:

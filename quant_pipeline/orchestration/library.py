@@ -25,6 +25,8 @@ MACRO_PAST = timedelta(days=3 * 366)
 MACRO_OVERLAP = timedelta(days=7)
 """Asked again on every run, to meet what was told late."""
 BEFORE_ALL = datetime(1990, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+"""What is released at this very moment is known at it."""
 ABSENT = "no source of it in this profile: its features are left out"
 
 
@@ -119,21 +121,29 @@ def macro_source(house: House) -> MacroSource | None:
     folder = Path(os.environ.get("QUANT_MACRO", house.workplace.bars_folder / "macro"))
     if not folder.is_dir():
         return None
+    from quant_pipeline.features.macro import SERIES
     from quant_pipeline.sources.macro.files import MacroFiles
 
-    return MacroFiles(folder, lag_days=house.experiment.macro.lag_days, hours=house.experiment.macro.hours)
+    read = tuple(code for code in SERIES.values() if (folder / f"{code}.csv").is_file())  # others are in no feature
+    return MacroFiles(folder, series=read, lag_days=house.experiment.macro.lag_days, hours=house.experiment.macro.hours)
 
 
 def collect_macro(house: House) -> Ledger:
-    """Append every release that is new; the first time, those of the last `MACRO_PAST` and of the whole history before it."""
+    """Append every release that is new; files are read whole, for a series may be added, and their bars may end years ago."""
+    from quant_pipeline.sources.macro.files import MacroFiles
+
     source, store, now = macro_source(house), releases(house), house.workplace.now()
     if source is None:
         return Ledger(notes={"absent": f"{ABSENT}; set FRED_API_KEY, or put CSV files with release dates into data/raw/macro"})
-    newest = store.read()["released_at"].max()
-    days = house.experiment.history_days
-    first = now - timedelta(days=days) - MACRO_PAST if days else BEFORE_ALL
-    start = max(first, newest - MACRO_OVERLAP) if isinstance(newest, datetime) else first
-    return store.append(source.releases(start, now), now)
+    start = BEFORE_ALL if isinstance(source, MacroFiles) else _macro_start(house, store)
+    return store.append(source.releases(start, now + _TICK), now)
+
+
+def _macro_start(house: House, store: ReleaseStore) -> datetime:
+    """A little before the newest release; the first time, `MACRO_PAST` before the history."""
+    days, newest = house.experiment.history_days, store.read()["released_at"].max()
+    first = house.workplace.now() - timedelta(days=days) - MACRO_PAST if days else BEFORE_ALL
+    return max(first, newest - MACRO_OVERLAP) if isinstance(newest, datetime) else first
 
 
 def _news_file(house: House) -> Path | None:

@@ -72,9 +72,7 @@ def features_asked(
     """
     name = symbol or next(iter(universe.symbols))
     others = universe.symbol(name).correlated
-    asked = [
-        flag for flag, given in (("--set", chosen_set is not None), ("--sets", sets), ("--documents", documents)) if given
-    ]
+    asked = [flag for flag, given in (("--set", chosen_set is not None), ("--sets", sets), ("--documents", documents)) if given]
     if len(asked) > 1:
         raise ConfigError("quant features", found=" and ".join(asked), wanted="one of them", mend="ask one after the other")
     if chosen_set is not None:

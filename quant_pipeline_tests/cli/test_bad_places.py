@@ -28,9 +28,9 @@ NO_TELEGRAM = {"QUANT_TELEGRAM_TOKEN": "1:secret", "QUANT_TELEGRAM_CHAT": "42", 
     [
         ("bars/1h/BTC-USD", "quant materialize 'raw_bars/BTC-USD'"),
         ("features/BTC-USD", "quant materialize 'bars/"),
-        ("models/logistic/BTC-USD/fold_00", "quant materialize 'features/BTC-USD'"),
+        ("models/logistic/BTC-USD/fold_00", "quant materialize 'bars/1h/BTC-USD'"),
         ("meta_learner/BTC-USD", "quant materialize 'labels/BTC-USD'"),
-        ("champion/BTC-USD", "quant materialize 'bundle/BTC-USD'"),
+        ("champion/BTC-USD", "quant materialize 'bars/1h/BTC-USD'"),
         ("drift_report/BTC-USD", "quant train BTC-USD"),
     ],
 )

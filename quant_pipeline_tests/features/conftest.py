@@ -37,8 +37,8 @@ def _columns(close: np.ndarray, seed: int, *, width: float = 3e-4) -> dict[str, 
     at = np.arange(n)
     session = np.floor(at / SESSION_BARS) * 86_400e6
     return {
-        "open": opened, "high": high, "low": low, "close": close,
-        "volume": rng.lognormal(5, 1, n).round(), "session_open": session, "timestamp": at * 3_600e6, "anchor": np.floor(at / ANCHOR_BARS),
+        "open": opened, "high": high, "low": low, "close": close, "volume": rng.lognormal(5, 1, n).round(),
+        "session_open": session, "timestamp": at * 3_600e6, "anchor": np.floor(at / ANCHOR_BARS),
     }  # fmt: skip
 
 
@@ -149,7 +149,8 @@ def _releases(days: int) -> pl.DataFrame:
     """A value a month for each series, told 40 days later; while the bars run, one more every two days, revised a day after."""
     rng = np.random.default_rng(22)
     old = [(date(2020 + month // 12, 1 + month % 12, 1), 0) for month in range(61)]
-    recent = [(START.date() - timedelta(days=40 - day), revision) for day in range(0, days, 2) for revision in (0, 1)]
+    old += [(date(2024, 1, 22) + timedelta(days=day), 0) for day in range(0, days, 2)]  # a year before each of these
+    recent = [(date(2025, 1, 22) + timedelta(days=day), revision) for day in range(0, days, 2) for revision in (0, 1)]
     rows = []
     for series in SERIES.values():
         for period, revision in (*old, *recent):

@@ -11,7 +11,10 @@ import pytest
 from quant_pipeline.features.registry import specs
 
 ON_BARS = [spec for spec in specs() if spec.on_bars]
-TOGETHER = [[spec for spec in ON_BARS if spec.function is function] for function in dict.fromkeys(s.function for s in ON_BARS)]
+TOGETHER = [
+    [spec for spec in ON_BARS if (spec.family, spec.function) == key]
+    for key in dict.fromkeys((spec.family, spec.function) for spec in ON_BARS)
+]
 RUNG = "1h"
 COORDINATES = {"session_open", "timestamp", "anchor"}
 

@@ -25,11 +25,12 @@ def _bars(known_at, close=None):
     known = pl.Series([START + timedelta(minutes=int(minute)) for minute in known_at], dtype=pl.Datetime("us", "UTC"))
     price = pl.Series(close if close is not None else 100.0 + np.arange(len(known_at)), dtype=pl.Float64)
     volume = pl.Series(np.arange(len(known_at)), dtype=pl.Float64)
+    opened = known.dt.truncate("1d")
     prices = dict.fromkeys(("open", "high", "low", "close"), price)
-    return pl.DataFrame({"timestamp": known - HOUR, "known_at": known, "session_open": known.dt.truncate("1d"), **prices, "volume": volume})
+    return pl.DataFrame({"timestamp": known - HOUR, "known_at": known, "session_open": opened, **prices, "volume": volume})
 
 
-def _at(*after):
+def _at(*after: int) -> np.ndarray:
     return np.array([int((START + timedelta(minutes=minute)).timestamp()) * 1_000_000 for minute in after], dtype=np.int64)
 
 

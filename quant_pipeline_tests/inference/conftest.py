@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,16 @@ import pytest
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.universe import Universe, load_universe
 from quant_pipeline.errors import BundleError
+from quant_pipeline.features.text.embeddings import EmbeddingStore
 from quant_pipeline.inference.account import Desk
+from quant_pipeline.inference.context import Library
 from quant_pipeline.inference.signals import SignalStore
+from quant_pipeline.sources.base import HEADLINES_SCHEMA, RELEASES_SCHEMA
+from quant_pipeline.sources.macro.releases import ReleaseStore
+from quant_pipeline.sources.news.articles import ArticleStore
 from quant_pipeline.sources.store import RawStore
 
+AT = datetime(2024, 2, 27, 14, tzinfo=UTC)
 START, DAYS = datetime(2024, 1, 29, tzinfo=UTC), 32
 FETCHED = datetime(2024, 3, 5, tzinfo=UTC)
 
@@ -46,6 +54,10 @@ class StandIn:
     manifest: dict[str, Any] = field(default_factory=dict)
     fails: str = ""
     asked: list[Any] = field(default_factory=list)
+
+    def prepared(self, features, bars):
+        assert bars["known_at"][-1] == features["decision_at"][-1]  # the primary bars, up to the decision
+        return features
 
     def predict(self, view):
         self.asked.append(view)
@@ -98,6 +110,84 @@ def desk(tmp_path, small_experiment, raw_folder, two_symbols) -> Desk:
     """A desk that has bars and has emitted nothing; its folders are its own."""
     store = RawStore(shutil.copytree(raw_folder, tmp_path / "raw"))
     return Desk(store, SignalStore(tmp_path / "signals"), two_symbols, small_experiment)
+
+
+class Tones:
+    """A text encoder for which a title's length is its tone."""
+
+    id, dimension = "tones", 2
+
+    def analyse(self, texts):
+        told = np.array([len(text) % 9 / 4 - 1 for text in texts])
+        return SimpleNamespace(embedding=np.column_stack([told, told]).astype(np.float32), sentiment=told)
+
+
+def headlines(rows: Sequence[tuple[datetime, str]]) -> pl.DataFrame:
+    """HEADLINES, known a minute after their publication."""
+    told = [(at - timedelta(minutes=1), at, "BTC-USD", title, "test") for at, title in rows]
+    return pl.DataFrame(told, schema=HEADLINES_SCHEMA, orient="row")
+
+
+def releases(rows: Sequence[tuple[str, datetime, float]]) -> pl.DataFrame:
+    """RELEASES of the day before, known at once."""
+    told = [(series, at.date() - timedelta(days=1), at, at, value, 0) for series, at, value in rows]
+    return pl.DataFrame(told, schema=RELEASES_SCHEMA, orient="row")
+
+
+@pytest.fixture(scope="session")
+def tones() -> Tones:
+    return Tones()
+
+
+@pytest.fixture(scope="session")
+def make_headlines():
+    return headlines
+
+
+@pytest.fixture(scope="session")
+def make_releases():
+    return releases
+
+
+@pytest.fixture(scope="session")
+def told_folder(tmp_path_factory, tones) -> Path:
+    """Headlines every seven hours, their embeddings, two macro series; some of each known at `AT` and after it."""
+    folder = tmp_path_factory.mktemp("told")
+    hours = range(-26 * 24, 3 * 24)
+    written = [(AT + timedelta(hours=hour), f"{'very ' * (hour % 5)}quiet hour {hour}") for hour in hours if hour % 7 == 0]
+    ArticleStore(folder / "articles").append("BTC-USD", headlines(written), FETCHED, backfill=True)
+    EmbeddingStore(folder / "BTC-USD.h5").ensure([title for _, title in written], tones)
+    days = [AT + timedelta(days=day) for day in range(-40, 4)]
+    yields = [("DGS10", day, 4 + 0.1 * np.sin(row)) for row, day in enumerate(days)]
+    jobless = [("UNRATE", day + timedelta(hours=5), 3.7 + 0.1 * (row % 3)) for row, day in enumerate(days[::9])]
+    ReleaseStore(folder / "releases").append(releases([*yields, *jobless]), FETCHED)
+    return folder
+
+
+def _with_news(desk: Desk, folder: Path) -> Desk:
+    bitcoin = desk.universe.symbols["BTC-USD"].model_copy(update={"correlated": ("ETH-USD", "SPY")})
+    symbols = {**desk.universe.symbols, "BTC-USD": bitcoin, "SPY": load_universe().symbols["SPY"]}
+    families = ("returns", "cross_asset", "macro", "news")
+    features = desk.experiment.features.model_copy(update={"families": families})
+    library = Library(
+        ArticleStore(folder / "articles"), lambda symbol: EmbeddingStore(folder / f"{symbol}.h5"), ReleaseStore(folder / "releases")
+    )
+    return desk._replace(
+        universe=desk.universe.model_copy(update={"symbols": symbols}), library=library,
+        experiment=desk.experiment.model_copy(update={"features": features}),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def news_desk(desk, told_folder, tmp_path) -> Desk:
+    """A desk whose experiment reads other markets (SPY has no bars), news and releases; its folders are its own."""
+    return _with_news(desk, Path(shutil.copytree(told_folder, tmp_path / "told")))
+
+
+@pytest.fixture(scope="session")
+def read_only_news_desk(raw_folder, told_folder, two_symbols, small_experiment) -> Desk:
+    """The same desk for tests that write nothing."""
+    return _with_news(Desk(RawStore(raw_folder), SignalStore(raw_folder / "signals"), two_symbols, small_experiment), told_folder)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ FACTS = BundleFacts(
 
 
 @pytest.fixture(scope="module")
-def parts():
+def parts(make_preparation):
     rng, rows = np.random.default_rng(0), 900
     x = rng.normal(size=(rows, 5)).astype(np.float32)
     outcome = x[:, 0] + rng.normal(size=rows)
@@ -53,13 +53,13 @@ def parts():
         for k, rows in enumerate(np.arange(500, 900).reshape(2, 200))
     ]
     meta = fit_meta(pl.concat(frames), labels, NAMES, EnsembleSettings(), CalibrationSettings()).learner
-    return models, meta, feature_reference(samples.view.take(np.arange(500))), samples.view
+    return models, meta, make_preparation(*"abcde"), feature_reference(samples.view.take(np.arange(500))), samples.view
 
 
 @pytest.fixture(scope="module")
 def folder(parts, tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("bundles") / "GC=F"
-    save_bundle(place, *parts[:3], FACTS)
+    save_bundle(place, *parts[:4], FACTS)
     return place
 
 
@@ -89,17 +89,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_equal_parts_give_equal_bytes_and_the_same_id(parts, folder, tmp_path):
-    again = save_bundle(tmp_path / "again", *parts[:3], FACTS)
+    again = save_bundle(tmp_path / "again", *parts[:4], FACTS)
     assert contents(tmp_path / "again") == contents(folder)
     assert again == bundle_id(folder) == load_bundle(folder).id
-    other = save_bundle(tmp_path / "other", *parts[:3], FACTS.model_copy(update={"data_fingerprint": "f" * 12}))
+    other = save_bundle(tmp_path / "other", *parts[:4], FACTS.model_copy(update={"data_fingerprint": "f" * 12}))
     assert other != again
 
 
 def test_what_is_loaded_is_what_was_saved(parts, bundle):
-    models, meta, reference, view = parts
+    models, meta, preparation, reference, view = parts
     assert (bundle.meta, bundle.facts, bundle.columns) == (meta, FACTS, tuple("abcde"))
     assert bundle.reference.equals(reference)
+    assert bundle.preparation.selection.columns == preparation.selection.columns
     expected = meta.combine(np.stack([models[name].predict(view).probabilities for name in NAMES], axis=1))
     forecast = bundle.predict(view)
     np.testing.assert_array_equal(forecast.select("p_short", "p_neutral", "p_long").to_numpy(), expected)
@@ -107,7 +108,7 @@ def test_what_is_loaded_is_what_was_saved(parts, bundle):
 
 
 def test_the_frame_is_priced_by_the_payoffs(parts, bundle):
-    forecast = bundle.predict(parts[3])
+    forecast = bundle.predict(parts[4])
     assert forecast.columns == [
         *("decision_at", "p_short", "p_neutral", "p_long", "p_up", "e_r", "e_long", "e_short"),
         *("fallback", "problems"),
@@ -119,13 +120,13 @@ def test_the_frame_is_priced_by_the_payoffs(parts, bundle):
         ("e_short", parts[1].payoffs.short),
     ):
         np.testing.assert_allclose(forecast[name], p @ np.array(payoff), atol=1e-15)
-    assert forecast["decision_at"].equals(parts[3].decision_at)
+    assert forecast["decision_at"].equals(parts[4].decision_at)
 
 
 def test_a_batch_of_one_equals_its_row(parts, bundle):
-    whole = bundle.predict(parts[3])
+    whole = bundle.predict(parts[4])
     for row in range(0, 900, 30):
-        assert bundle.predict(parts[3].take(np.array([row]))).equals(whole[row : row + 1])
+        assert bundle.predict(parts[4].take(np.array([row]))).equals(whole[row : row + 1])
 
 
 def test_the_manifest_tells_where_it_comes_from(folder):
@@ -162,20 +163,20 @@ def test_missing_extra_and_absent_are_named(copy, tmp_path):
 
 
 def test_a_failing_model_leaves_the_fallback_answering_alone(parts, bundle):
-    forecast = without(bundle, "xgboost").predict(parts[3])
-    np.testing.assert_array_equal(forecast["p_long"], parts[0]["logistic"].predict(parts[3]).p_long)
+    forecast = without(bundle, "xgboost").predict(parts[4])
+    np.testing.assert_array_equal(forecast["p_long"], parts[0]["logistic"].predict(parts[4]).p_long)
     assert forecast["fallback"].unique().to_list() == ["logistic"]
     assert forecast["problems"].unique().to_list() == ["xgboost: RuntimeError: out of memory on 900 rows"]
 
 
 def test_a_failing_fallback_leaves_the_next_model(parts, bundle):
-    forecast = without(bundle, "logistic").predict(parts[3])
+    forecast = without(bundle, "logistic").predict(parts[4])
     assert forecast["fallback"].unique().to_list() == ["lightgbm"]
-    np.testing.assert_array_equal(forecast["p_long"], parts[0]["lightgbm"].predict(parts[3]).p_long)
+    np.testing.assert_array_equal(forecast["p_long"], parts[0]["lightgbm"].predict(parts[4]).p_long)
 
 
 def test_class_priors_are_the_last_resort(parts, bundle):
-    forecast = without(bundle, *NAMES).predict(parts[3])
+    forecast = without(bundle, *NAMES).predict(parts[4])
     assert forecast["fallback"].unique().to_list() == ["class_priors"]
     np.testing.assert_array_equal(
         forecast.select("p_short", "p_neutral", "p_long").unique().row(0), floored(np.array([parts[1].payoffs.shares]))[0]
@@ -185,7 +186,7 @@ def test_class_priors_are_the_last_resort(parts, bundle):
 
 def test_a_failing_meta_learner_leaves_the_fallback(parts, bundle):
     bad = replace(bundle.meta, stacker=replace(bundle.meta.stacker, intercept=(float("nan"),) * 3))
-    forecast = replace(bundle, meta=bad).predict(parts[3])
+    forecast = replace(bundle, meta=bad).predict(parts[4])
     assert forecast["fallback"].unique().to_list() == ["logistic"]
     assert "meta-learner" in forecast["problems"][0]
     assert forecast.select(pl.col("p_long").is_finite().all()).item()
@@ -198,26 +199,26 @@ def test_a_library_that_is_absent_leaves_the_fallback(parts, folder, monkeypatch
         return registry.load_model(place)
 
     monkeypatch.setattr(module, "load_model", load)
-    forecast = load_bundle(folder).predict(parts[3])
+    forecast = load_bundle(folder).predict(parts[4])
     assert forecast["fallback"].unique().to_list() == ["logistic"]
     assert forecast["problems"][0] == "xgboost: ModuleNotFoundError: No module named 'xgboost'"
 
 
 def test_another_feature_set_is_no_failure_to_fall_back_from(parts, bundle):
     with pytest.raises(DataError, match="no c"):
-        bundle.predict(parts[3].select(("a", "b", "d", "e")))
-    shuffled = parts[3].select(("e", "d", "c", "b", "a"))
-    assert bundle.predict(shuffled).equals(bundle.predict(parts[3]))
+        bundle.predict(parts[4].select(("a", "b", "d", "e")))
+    shuffled = parts[4].select(("e", "d", "c", "b", "a"))
+    assert bundle.predict(shuffled).equals(bundle.predict(parts[4]))
 
 
 def test_parts_that_do_not_belong_together_are_refused(parts, tmp_path):
-    models, meta, reference, _ = parts
+    models, meta, preparation, reference, _ = parts
     with pytest.raises(BundleError, match="no model xgboost"):
-        save_bundle(tmp_path / "b", {name: models[name] for name in ("lightgbm", "logistic")}, meta, reference, FACTS)
-    with pytest.raises(BundleError, match="other columns"):
-        save_bundle(tmp_path / "b", models, meta, reference.drop("e"), FACTS)
+        save_bundle(tmp_path / "b", {name: models[name] for name in ("lightgbm", "logistic")}, meta, preparation, reference, FACTS)
+    with pytest.raises(BundleError, match="columns of lightgbm, .*that the reference lacks"):
+        save_bundle(tmp_path / "b", models, meta, preparation, reference.drop("e"), FACTS)
     with pytest.raises(BundleError, match="fallback"):
-        save_bundle(tmp_path / "b", models, meta, reference, FACTS.model_copy(update={"fallback": "tcn"}))
+        save_bundle(tmp_path / "b", models, meta, preparation, reference, FACTS.model_copy(update={"fallback": "tcn"}))
     assert not (tmp_path / "b").exists()
 
 
@@ -229,12 +230,12 @@ def test_a_disk_that_refuses_leaves_the_old_bundle(parts, copy, monkeypatch):
 
     monkeypatch.setattr(module, "write_parquet", full)
     with pytest.raises(StorageError, match="No space left"):
-        save_bundle(copy, *parts[:3], FACTS)
+        save_bundle(copy, *parts[:4], FACTS)
     assert contents(copy) == before
     assert [path.name for path in copy.parent.iterdir()] == ["copy"]
 
 
 def test_a_newer_bundle_replaces_the_old_one_whole(parts, copy):
     newer = FACTS.model_copy(update={"as_of": datetime(2024, 2, 12, tzinfo=UTC)})
-    assert save_bundle(copy, *parts[:3], newer) == load_bundle(copy).id
+    assert save_bundle(copy, *parts[:4], newer) == load_bundle(copy).id
     assert load_bundle(copy).facts.as_of == newer.as_of

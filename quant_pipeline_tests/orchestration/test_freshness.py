@@ -13,7 +13,10 @@ from quant_pipeline.orchestration.runner import Runner
 SYMBOL = "BTC-USD"
 FOLDS = ("fold_00", "fold_01", "holdout")
 ALWAYS = {"raw_bars|BTC-USD", "signals|BTC-USD"}
+TINY_LOGISTIC = {"C": 0.01, "max_iter": 200}
 BARS = ["bars/1m", "bars/15m", "bars/1h"]
+CHANNELS = ["channels/15m", "channels/1h"]
+FOLDED = ["regimes", "selection", "models/lightgbm", "models/logistic", "oof_predictions"]
 
 
 def of_folds(*names: str) -> set[str]:
@@ -34,7 +37,7 @@ def test_a_second_run_reuses_everything(home):
     with home.runner() as runner:
         summary = runner.run(SYMBOL)
     assert set(summary.made) == ALWAYS
-    assert len(summary.reused) == 23
+    assert len(summary.reused) == 31
     after = home.contents()
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == set()
 
@@ -48,8 +51,8 @@ def test_a_changed_model_is_made_again_with_what_depends_on_it(home):
         summary = runner.run(SYMBOL, until="ensemble")
     remade = of_folds("models/logistic", "oof_predictions") | of_symbol("raw_bars", "meta_learner", "bundle", "champion")
     assert set(summary.made) == remade
-    assert set(summary.reused) == of_folds("models/lightgbm") | of_symbol(
-        *BARS, "features", "barriers", "labels", "sample_weights", "splits"
+    assert set(summary.reused) == of_folds("regimes", "selection", "models/lightgbm") | of_symbol(
+        *BARS, *CHANNELS, "features", "barriers", "labels", "sample_weights", "splits"
     )
 
 
@@ -73,10 +76,25 @@ def test_a_setting_touches_the_assets_that_read_it(trained_home, changed, first,
 def test_nothing_is_stale_after_training(trained_home):
     with trained_home.runner() as runner:
         keys = [key.to_user_string() for key in runner.graph.toposorted_asset_keys]
-        folded = {"models/lightgbm", "models/logistic", "oof_predictions"}
-        assert stale_names(runner, [key for key in keys if key not in folded]) == []
+        assert stale_names(runner, [key for key in keys if key not in FOLDED]) == []
         for fold in FOLDS:
-            assert stale_names(runner, sorted(folded), fold_key(SYMBOL, fold)) == []
+            assert stale_names(runner, FOLDED, fold_key(SYMBOL, fold)) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "first"),
+    [
+        ({"regime_states": 2}, "regimes"),
+        ({"selection": {"max_features": 30}}, "selection"),
+        ({"seed": 8}, "regimes"),
+        ({"models": [{"name": "logistic", "feature_set": "neural_optimal", "params": TINY_LOGISTIC}]}, "models/logistic"),
+    ],
+)
+def test_a_setting_of_a_fold_touches_what_the_fold_makes_of_it_and_all_that_follows(trained_home, changed, first):
+    with trained_home.runner(trained_home.house(**changed)) as runner:
+        names = [name for name in FOLDED if runner.graph.has(dg.AssetKey.from_user_string(name))]
+        assert stale_names(runner, names, fold_key(SYMBOL, "fold_00")) == names[names.index(first) :]
+        assert stale_names(runner, [*BARS, *CHANNELS, "features", "labels"]) == []
 
 
 def test_everything_is_stale_before_training(trained_home):

@@ -90,7 +90,7 @@ def test_two_runs_of_a_symbol_at_once_are_refused(bare_home):
 
 def test_the_error_of_an_asset_comes_out_as_it_was_raised(bare_home):
     with bare_home.runner() as runner:
-        with pytest.raises(MissingUpstreamError, match="quant materialize 'features/BTC-USD'") as caught:
+        with pytest.raises(MissingUpstreamError, match="quant materialize 'bars/1h/BTC-USD'") as caught:
             runner.materialize([dg.AssetKey(["models", "logistic"])], fold_key(SYMBOL, "fold_00"))
         assert type(caught.value) is MissingUpstreamError
         failed = runner.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))

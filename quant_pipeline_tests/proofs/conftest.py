@@ -58,8 +58,8 @@ class Run:
 
     @cached_property
     def oracle(self) -> pl.DataFrame:
-        primary, max_bars = self.house.experiment.primary, int(self.table("barriers")["max_bars"][0])
-        found = oracle_forecast(self.house.source, self.symbol, self.table("labels"), primary, max_bars)
+        max_bars = int(self.table("barriers")["max_bars"][0])
+        found = oracle_forecast(self.house.source, self.symbol, self.table("labels"), self.house.experiment, max_bars)
         assert found is not None
         return found
 
@@ -149,18 +149,23 @@ def train(make_house) -> Callable[..., Run]:
 
 
 @pytest.fixture(scope="session")
-def simulated_minutes(universe) -> Callable[..., pl.DataFrame]:
+def simulated_source(universe) -> SimulatedSource:
+    return SimulatedSource(universe)
+
+
+@pytest.fixture(scope="session")
+def simulated_minutes(simulated_source) -> Callable[..., pl.DataFrame]:
     """Raw BARS of the simulated feed, defects included."""
 
     def fetch(symbol: str, start: datetime, days: int) -> pl.DataFrame:
-        return SimulatedSource(universe).fetch(symbol, "1m", start, start + timedelta(days=days)).frame
+        return simulated_source.fetch(symbol, "1m", start, start + timedelta(days=days)).frame
 
     return fetch
 
 
 @pytest.fixture(scope="session")
 def real_minutes(universe) -> Callable[[str], pl.DataFrame]:
-    """Raw BARS of a real file; skips the test where the shared folder is absent."""
+    """Raw BARS of a real file, none where a symbol has no file; skips the test where the shared folder is absent."""
 
     def read(symbol: str) -> pl.DataFrame:
         if not SHARED.is_dir():

@@ -1,49 +1,92 @@
 """Prefix audit, raw minutes to features, labels and views: nothing that a decision used changes when later bars arrive.
 
-Two ways to know less: clean bars cut by `known_at`, and raw minutes that had not come yet. At each cut, every row that
-was known then is compared, exactly.
+Two ways to know less: clean bars and tables cut by `known_at`, and raw minutes, headlines and releases that had not come
+yet. At each cut, every row that was known then is compared, exactly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import pytest
 
 from quant_pipeline.bars.build import build_bars, finest_path
+from quant_pipeline.bars.schema import RUNG_SCHEMA
 from quant_pipeline.bars.sessions import session_table
 from quant_pipeline.config.experiment import FeatureSettings, LabelSettings, WeightSettings
 from quant_pipeline.config.timeframes import LADDER, minutes
 from quant_pipeline.features import registry
 from quant_pipeline.features.build import build_features
-from quant_pipeline.features.registry import FAMILIES, FeatureSpec, specs
+from quant_pipeline.features.context import Context
+from quant_pipeline.features.news import news_table
+from quant_pipeline.features.registry import FAMILIES, FeatureSpec, placed, specs
+from quant_pipeline.inference.window import context_start, window_start
 from quant_pipeline.inference.window import cut as seen_by
-from quant_pipeline.inference.window import window_start
 from quant_pipeline.labels.triple_barrier import label_bars, lay_course
 from quant_pipeline.labels.weights import sample_weights
 from quant_pipeline.validation.audit import prefix_audit, random_cuts
+from quant_pipeline.sources.base import BARS_SCHEMA, HEADLINES_SCHEMA, RELEASES_SCHEMA
 from quant_pipeline.views.feature_matrix import from_frame
 
+if TYPE_CHECKING:
+    from quant_pipeline.config.experiment import Experiment
+
 PRIMARY = "1h"
+COARSE = ("4h", "1d")
 LONG_LADDER = (*LADDER, "4h", "1d", "1w")
-DEFAULTS = FeatureSettings(families=FAMILIES)
+DEFAULTS = FeatureSettings(families=FAMILIES, coarse=COARSE)
+EVERYWHERE = FeatureSettings(families=FAMILIES)  # the slow rungs carry every feature
 MINUTE = timedelta(minutes=1)
-SPRING = datetime(2025, 1, 20, tzinfo=UTC)  # the clocks of New York change on day 48
+SPRING, DAYS = datetime(2025, 1, 6, tzinfo=UTC), 94  # the clocks of New York change on day 62
 WEEKS_OF_WARM_UP = timedelta(weeks=10)  # later cuts see every rung's z-score at work
 
 
 @dataclass(frozen=True)
+class World:
+    """What there is beside a market: raw minutes of correlated symbols with their calendars, headlines, releases."""
+
+    others: Mapping[str, tuple[pl.DataFrame, str]] = field(default_factory=dict)
+    headlines: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=HEADLINES_SCHEMA))
+    releases: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RELEASES_SCHEMA))
+
+    def seen(self, start: datetime, cut: datetime) -> Context:
+        """The tables made from what came in [start, cut]; releases count from the first on record."""
+        come = pl.col("known_at") <= cut
+        articles = self.headlines.filter(come, pl.col("known_at") >= start)
+        others = {symbol: _primary(raw, calendar, start, cut) for symbol, (raw, calendar) in self.others.items()}
+        return Context(others, news_table(articles, _sentiment(articles["title"])), self.releases.filter(come))
+
+
+def _primary(raw: pl.DataFrame, calendar: str, start: datetime, cut: datetime) -> pl.DataFrame:
+    seen = seen_by({"1m": raw}, start, cut)
+    return build_bars(seen, calendar, (PRIMARY,), as_of=cut)[0][PRIMARY] if seen else pl.DataFrame(schema=RUNG_SCHEMA)
+
+
+def _sentiment(titles: pl.Series) -> np.ndarray:
+    """A number in [-1, 1) that depends on the words alone: it stands in for an encoder."""
+    return np.array([zlib.crc32(title.encode()) / 2**31 - 1 for title in titles], dtype=np.float64)
+
+
+@dataclass(frozen=True)
 class Market:
-    """Raw minutes of one symbol and what the pipeline makes of them, or of a part of them."""
+    """Raw minutes of one symbol, its world, and what the pipeline makes of them, or of a part of them."""
 
     raw: pl.DataFrame
     calendar: str
-    ladder: tuple[str, ...] = LADDER
+    ladder: tuple[str, ...] = (*LADDER, *COARSE)
     settings: FeatureSettings = DEFAULTS
+    world: World = field(default_factory=World)
+
+    @property
+    def start(self) -> datetime:
+        return self.raw["timestamp"].min()
 
     @property
     def end(self) -> datetime:
@@ -53,20 +96,34 @@ class Market:
     def rungs(self) -> dict[str, pl.DataFrame]:
         return self.rungs_at(self.end)
 
+    @cached_property
+    def context(self) -> Context:
+        return self.world.seen(self.early, self.end)
+
+    @property
+    def early(self) -> datetime:
+        """From when on the world is looked at."""
+        return self.start - timedelta(days=45)
+
     def rungs_at(self, cut: datetime) -> dict[str, pl.DataFrame]:
         """Every rung, from the minutes that had come by `cut`."""
-        return build_bars(seen_by({"1m": self.raw}, self.raw["timestamp"].min(), cut), self.calendar, self.ladder, as_of=cut)[0]
+        return build_bars(seen_by({"1m": self.raw}, self.start, cut), self.calendar, self.ladder, as_of=cut)[0]
 
-    def known(self, cut: datetime) -> dict[str, pl.DataFrame]:
-        """Every rung, cut by `known_at` after it was made from all minutes."""
-        return {rung: bars.filter(pl.col("known_at") <= cut) for rung, bars in self.rungs.items()}
+    def features(self, rungs: dict[str, pl.DataFrame], context: Context, since: datetime | None = None) -> pl.DataFrame:
+        return build_features(rungs, self.settings, PRIMARY, self.calendar, since=since, context=context)[0]
 
-    def features(self, rungs: dict[str, pl.DataFrame], since: datetime | None = None) -> pl.DataFrame:
-        return build_features(rungs, self.settings, PRIMARY, self.calendar, since=since)[0]
+    def known(self, cut: datetime) -> pl.DataFrame:
+        """Features from bars and tables that were made from everything, then cut by `known_at`."""
+        rungs = {rung: bars.filter(pl.col("known_at") <= cut) for rung, bars in self.rungs.items()}
+        return self.features(rungs, self.context.until(cut))
+
+    def told(self, cut: datetime) -> pl.DataFrame:
+        """Features from the minutes, headlines and releases that had come by `cut`."""
+        return self.features(self.rungs_at(cut), self.world.seen(self.early, cut))
 
     @cached_property
     def full(self) -> pl.DataFrame:
-        return self.features(self.rungs)
+        return self.features(self.rungs, self.context)
 
     def cuts(self, count: int, seed: int) -> list[datetime]:
         """Random closes of primary bars, as many random minutes, and the moments around a session's end."""
@@ -80,9 +137,7 @@ class Market:
 
 def audit(market: Market, cuts: list[datetime]) -> pl.DataFrame:
     """Faults of the features, both ways of knowing less."""
-    from_bars = prefix_audit(lambda cut: market.features(market.known(cut)), market.full, cuts)
-    from_minutes = prefix_audit(lambda cut: market.features(market.rungs_at(cut)), market.full, cuts)
-    return pl.concat([from_bars, from_minutes])
+    return pl.concat([prefix_audit(compute, market.full, cuts) for compute in (market.known, market.told)])
 
 
 def audit_labels(market: Market, cuts: list[datetime], costs) -> pl.DataFrame:
@@ -123,40 +178,56 @@ def as_view(features: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def live_rows(market: Market, experiment, moments: list[datetime]) -> pl.DataFrame:
-    """The rows that live inference would compute at `moments`: only the last one, from its fixed window of raw minutes."""
+def live_rows(market: Market, experiment: Experiment, moments: list[datetime]) -> pl.DataFrame:
+    """The rows that live inference would compute at `moments`: only the last one, from its fixed windows of raw inputs."""
     rows = []
     for moment in moments:
         seen = seen_by({"1m": market.raw}, window_start(experiment, market.calendar, moment), moment)
         rungs = build_bars(seen, market.calendar, market.ladder, as_of=moment)[0]
-        rows.append(market.features(rungs, since=rungs[PRIMARY]["known_at"][-1] - MINUTE).tail(1))
+        context = market.world.seen(context_start(experiment, market.calendar, moment), moment)
+        rows.append(market.features(rungs, context, since=rungs[PRIMARY]["known_at"][-1] - MINUTE).tail(1))
     return pl.concat(rows)
 
 
 def expected_columns(market: Market) -> set[str]:
-    """Every registered feature on every rung that it is for, by the registry's own description."""
+    """Every registered feature everywhere that it is for, by the registry's own description."""
     has_volume = market.raw["volume"].null_count() < market.raw.height
-    return {
-        spec.column(rung)
-        for spec in specs(FAMILIES)
-        for rung in market.ladder
-        if (spec.on(rung, PRIMARY) or spec.on_decision) and (has_volume or not spec.needs_volume)
-    }
+    everything = placed(market.settings, market.ladder, PRIMARY, tuple(market.world.others))
+    return {spec.column(place) for spec, place in everything if has_volume or not spec.needs_volume}
 
 
 def assert_nothing_left_out(market: Market) -> None:
+    """Every column is there, and says something, but for slow rungs and symbols without bars."""
     full = market.full
     assert set(full.columns[2:]) == expected_columns(market)
-    slow = {f"_{rung}" for rung in market.ladder if minutes(rung) > minutes("1h")}
+    slow = [f"_{rung}" for rung in market.ladder if minutes(rung) > minutes("1h")]
+    missing = [f"_{symbol}" for symbol, bars in market.context.others.items() if bars.is_empty()]
     empty = [name for name in full.columns if full[name].null_count() == full.height]
-    assert [name for name in empty if not any(name.endswith(rung) for rung in slow)] == []
+    assert [name for name in empty if not name.endswith((*slow, *missing))] == []
+
+
+@pytest.fixture(scope="module")
+def world(simulated_minutes, simulated_source, universe):
+    """Maker of the simulated world beside a symbol: two correlated markets, a third without a bar, headlines and releases."""
+
+    def make(symbol: str, start: datetime, days: int) -> World:
+        first, second, third, *_ = universe.symbol(symbol).correlated
+        others = {name: simulated_minutes(name, start, days) for name in (first, second)} | {third: pl.DataFrame(schema=BARS_SCHEMA)}
+        begin, end = start - timedelta(days=45), start + timedelta(days=days)
+        return World(
+            {name: (raw, universe.instrument(name).calendar) for name, raw in others.items()},
+            simulated_source.headlines(symbol, begin, end), simulated_source.releases(begin - timedelta(days=1_500), end),
+        )  # fmt: skip
+
+    return make
 
 
 @pytest.fixture(scope="module", params=["GC=F", "BTC-USD", "SPY"])
-def market(request, simulated_minutes, universe) -> Market:
-    """Eighty days of the simulated feed, the change to summer time among them."""
+def market(request, simulated_minutes, world, universe) -> Market:
+    """A spring of the simulated feed, the change to summer time among it."""
     symbol = request.param
-    return Market(simulated_minutes(symbol, SPRING, 80), universe.symbol(symbol).calendar)
+    raw = simulated_minutes(symbol, SPRING, DAYS)
+    return Market(raw, universe.symbol(symbol).calendar, world=world(symbol, SPRING, DAYS))
 
 
 def test_every_registered_feature_on_the_simulated_market(market):
@@ -171,12 +242,13 @@ def test_labels_their_ranges_and_weights_on_the_simulated_market(market, univers
 
 def test_the_view_on_the_simulated_market(market):
     cuts = market.cuts(1, seed=7)[:2]
-    assert prefix_audit(lambda cut: as_view(market.features(market.rungs_at(cut))), as_view(market.full), cuts).is_empty()
+    assert prefix_audit(lambda cut: as_view(market.told(cut)), as_view(market.full), cuts).is_empty()
 
 
 def test_live_inference_reads_the_very_rows_that_training_read(market, default):
+    experiment = default.model_copy(update={"features": DEFAULTS})
     moments = random_cuts(market.full["decision_at"].tail(200), 4, seed=8)
-    told = live_rows(market, default, moments)
+    told = live_rows(market, experiment, moments)
     assert told.equals(market.full.filter(pl.col("decision_at").is_in(moments)), null_equal=True)
 
 
@@ -184,7 +256,7 @@ def test_a_feature_that_peeks_is_caught_on_the_same_path(market, monkeypatch):
     """The audit would see one minute of foresight in one of some two hundred columns."""
     specs(FAMILIES)
     peek = FeatureSpec(
-        "peek", "returns", ("close",), 2, ("1m",), zscore=False, needs_volume=False,
+        "peek", "returns", ("close",), 2, ("1m",), zscore=False, needs_volume=False, output=None, meaning="the next close",
         function=lambda columns: np.append(columns["close"][1:], columns["close"][-1:]) / columns["close"],
     )  # fmt: skip
     monkeypatch.setitem(registry._REGISTERED, "peek", peek)
@@ -193,17 +265,42 @@ def test_a_feature_that_peeks_is_caught_on_the_same_path(market, monkeypatch):
     assert set(audit(spoiled, cuts)["where"]) == {"peek_1m"}
 
 
+def test_an_hour_more_equals_a_full_recompute_of_a_year(simulated_minutes, world, universe):
+    """Every feature, by `since`, from raw minutes and tables that grew by one hour."""
+    start, days = datetime(2024, 6, 1, tzinfo=UTC), 365
+    year = Market(simulated_minutes("BTC-USD", start, days), universe.symbol("BTC-USD").calendar, world=world("BTC-USD", start, days))
+    before = year.told(year.end - timedelta(hours=1))
+    update = year.features(year.rungs, year.context, since=before["decision_at"][-1])
+    assert update.height == 1
+    assert pl.concat([before, update]).equals(year.full, null_equal=True)
+
+
+@pytest.fixture(scope="module")
+def real_market(real_minutes, simulated_source, universe):
+    """Maker of a real file's market. Real files beside it, nothing where there is none; headlines and releases are simulated."""
+
+    def make(symbol: str, settings: FeatureSettings, ladder: tuple[str, ...]) -> Market:
+        instrument, raw = universe.symbol(symbol), real_minutes(symbol)
+        others = {name: (real_minutes(name), universe.instrument(name).calendar) for name in instrument.correlated}
+        begin, end = raw["timestamp"].min() - timedelta(days=45), raw["timestamp"].max()
+        headlines, releases = (
+            simulated_source.headlines(symbol, begin, end), simulated_source.releases(begin - timedelta(days=1_500), end)
+        )  # fmt: skip
+        return Market(raw, instrument.calendar, ladder, settings, World(others, headlines, releases))
+
+    return make
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("symbol", ["BTC-USD", "CL=F", "GC=F", "SPY"])
-def test_real_bars(symbol, real_minutes, universe, capsys):
-    """Outages, spliced feeds, no volume, half days: as they are. The ladder has its slow rungs too."""
-    instrument = universe.symbol(symbol)
-    market = Market(real_minutes(symbol), instrument.calendar, LONG_LADDER)
+def test_real_bars(symbol, real_market, universe, capsys):
+    """Outages, spliced feeds, no volume, half days, markets without a file: as they are. Slow rungs carry every feature."""
+    market = real_market(symbol, EVERYWHERE, LONG_LADDER)
     assert_nothing_left_out(market)
-    cuts = market.cuts(5, seed=9)
+    cuts = market.cuts(3, seed=9)
     faults = audit(market, cuts)
-    on_labels = audit_labels(market, cuts, instrument.costs)
-    views = prefix_audit(lambda cut: as_view(market.features(market.rungs_at(cut))), as_view(market.full), cuts[:2])
+    on_labels = audit_labels(market, cuts, universe.symbol(symbol).costs)
+    views = prefix_audit(lambda cut: as_view(market.told(cut)), as_view(market.full), cuts[:2])
     rows = sum(market.full.filter(pl.col("decision_at") <= cut).height for cut in cuts)
     told = f"{len(cuts)} cuts, {market.full.width - 2} features, {rows:,} rows compared twice, {faults.height} faults"
     with capsys.disabled():
@@ -213,8 +310,8 @@ def test_real_bars(symbol, real_minutes, universe, capsys):
 
 @pytest.mark.long
 @pytest.mark.parametrize("symbol", ["BTC-USD", "CL=F", "GC=F", "SPY"])
-def test_live_inference_on_real_bars(symbol, real_minutes, universe, default):
-    market = Market(real_minutes(symbol), universe.symbol(symbol).calendar)
+def test_live_inference_on_real_bars(symbol, real_market, default):
+    market = real_market(symbol, default.features, default.rungs)
     decisions = market.full["decision_at"]
     moments = random_cuts(decisions.filter(decisions > decisions[0] + WEEKS_OF_WARM_UP * 2), 25, seed=10)
     told = live_rows(market, default, moments)

@@ -149,13 +149,19 @@ def make_encoder(name: str, *, device: str | None = None, cache: Path | None = N
         ConfigError: an unknown name.
         ModelError: a model that is not here, with the command that brings it; or one that cannot be loaded.
     """
+    folder = encoder_folder(name, cache)
+    return _load(name if name in KNOWN else folder.resolve().name, folder, device)
+
+
+def encoder_folder(name: str, cache: Path | None = None) -> Path:
+    """Where the files of an encoder are on this machine; arguments and errors as for `make_encoder`."""
     if name == "finbert":
-        return _load(name, finbert_folder(cache), device)
+        return finbert_folder(cache)
     if name == "minilm":
-        return _load(name, minilm_folder(), device)
+        return minilm_folder()
     folder = Path(name).expanduser()
     if folder.is_dir():
-        return _load(folder.resolve().name, folder, device)
+        return folder
     near = difflib.get_close_matches(name, KNOWN, n=1)
     raise ConfigError(
         f"encoder {name!r}", found="neither a known name nor a folder", wanted=f"one of {', '.join(KNOWN)}, or a model's folder",

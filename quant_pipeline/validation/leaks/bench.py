@@ -55,8 +55,9 @@ def candles(seed: int) -> pl.DataFrame:
     opened = np.append(close[:1], close[:-1])
     high = np.maximum(opened, close) + random.exponential(0.3, ROWS)
     low = np.minimum(opened, close) - random.exponential(0.3, ROWS)
-    times = {"timestamp": hours(ROWS, START), "known_at": hours(ROWS, START + HOUR), "decision_at": hours(ROWS, START + HOUR)}
-    return pl.DataFrame(times | {"open": opened, "high": high, "low": low, "close": close, "volume": np.ones(ROWS)})
+    prices = pl.DataFrame({"open": opened, "high": high, "low": low, "close": close, "volume": random.exponential(9.0, ROWS)})
+    closed = hours(ROWS, START + HOUR)
+    return prices.with_columns(timestamp=hours(ROWS, START), known_at=closed, decision_at=closed)
 
 
 @cache
@@ -71,9 +72,11 @@ def decisions(cut: datetime) -> pl.DataFrame:
 
 
 def under_prefix_audit(compute: Callable[[datetime], pl.DataFrame]) -> pl.DataFrame:
-    """Faults of `compute` at twelve cuts."""
+    """Faults of `compute` at twelve cuts, drawn from the moments at which it says something new: too early shows there."""
     full = compute(END_OF_TIME)
-    return prefix_audit(compute, full, random_cuts(full["decision_at"], CUTS, seed=1))
+    values = pl.exclude("timestamp", "decision_at")
+    new = full.filter(pl.any_horizontal(values.ne_missing(values.shift(1))))
+    return prefix_audit(compute, full, random_cuts(new["decision_at"], CUTS, seed=1))
 
 
 def of_candles(wrong: Callable[[pl.DataFrame], Values], right: Callable[[pl.DataFrame], Values]) -> Planted:

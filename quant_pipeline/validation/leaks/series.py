@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CLOSE, FOUR_HOURS = pl.col("close"), pl.col("timestamp").dt.truncate("4h")
 SMOOTH = CLOSE.forward_fill().ewm_mean(alpha=0.2)
+SCORE = (CLOSE - CLOSE.rolling_mean(50, min_samples=10)) / CLOSE.rolling_std(50, min_samples=10)
 SPREAD = CLOSE.rolling_max(50, min_samples=1) - CLOSE.rolling_min(50, min_samples=1)
 SWING = CLOSE.forward_fill() == CLOSE.forward_fill().rolling_max(5, center=True)
 WAVELET = "db4"

@@ -93,10 +93,10 @@ def open_gaps(known: pl.DataFrame) -> Values:
     return np.asarray(open_zones(gaps(high, low), high, low, close, np.ones(known.height), AGE)[0])
 
 
-def never_touched_gaps(known: pl.DataFrame) -> Values:
-    """The same count of those that no bar of the whole series touches: a table of zones cleared of the mitigated ones."""
+def lasting_gaps(known: pl.DataFrame) -> Values:
+    """The same count of those that none of the next `AGE` bars touches either: zones cleared of what is mitigated later."""
     side, _, top = fair_value_gaps(known)
-    later = np.append(np.minimum.accumulate(known["low"].to_numpy()[::-1])[::-1][1:], np.inf)
+    later = known["low"].reverse().rolling_min(AGE, min_samples=1).reverse().shift(-1, fill_value=np.inf).to_numpy()
     there = ((side > 0) & (later > top)).astype(np.float64)
     return np.convolve(there, np.ones(AGE))[: known.height]
 

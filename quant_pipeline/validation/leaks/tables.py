@@ -130,7 +130,7 @@ def news_when_published(*, leak: bool) -> pl.DataFrame:
 
 
 def other_market_at_its_open(*, leak: bool) -> pl.DataFrame:
-    """Another symbol's newest bar; the leak joins it by the time it opens, an hour before its close is known."""
+    """Close of another symbol's newest bar; the leak joins it by the time it opens, an hour before its close is known."""
     own, other = candles(0), candles(1)
 
     def compute(cut: datetime) -> pl.DataFrame:
@@ -138,7 +138,7 @@ def other_market_at_its_open(*, leak: bool) -> pl.DataFrame:
         place = Place("1h", {}, microseconds(mine["known_at"]), np.arange(mine.height), has_volume=True)
         read = its.with_columns(known_at="timestamp") if leak else its
         pair = pair_place("other", read, place, max_age=DAY)
-        return decisions(cut).with_columns(**pair.columns)
+        return decisions(cut).with_columns(close=pair.columns["other_close"])
 
     return under_prefix_audit(compute)
 
