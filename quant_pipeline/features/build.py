@@ -66,7 +66,8 @@ def build_features(
         FEATURES: timestamp, decision_at and one Float64 column per feature and place, named and ordered as
         `registry.columns` says; null while too few bars came before, and where another market says nothing. The ledger
         drops, as `warm_up`, the rows without a value from any bar; `notes["left_out"]` names the columns that cannot be
-        made (a rung without volume, a table that is absent), `notes["missing"]` the correlated symbols without a bar.
+        made (a rung without volume, a table that is absent), `notes["missing"]` the correlated symbols without a bar, and
+        `notes["empty"]` the columns without any value (a series that was never told, a history that is too short).
 
     Raises:
         DataError: no primary rung, missing columns, prices that are not positive and finite, unsorted `known_at`.
@@ -88,6 +89,7 @@ def build_features(
     )
     ledger.drop("warm_up", decisions.height - decisions[rows].height)
     series = [pl.Series(name, values.pop(name)[rows], nan_to_null=True) for name in names if name in values]
+    ledger.notes["empty"] = [column.name for column in series if column.null_count() == len(column)]
     return decisions[rows].select(KEYS).hstack(series), ledger
 
 

@@ -115,7 +115,7 @@ def _measured(features: pl.DataFrame, entries: Sequence[Entry], recent: int, dri
 def _present(column: pl.Series) -> tuple[float, float]:
     """Share of rows with a value, and share of the rows without one after the first."""
     there = column.is_not_null().to_numpy()
-    since = there
+    since = there[int(there.argmax()) :]
     return float(there.mean()), 1.0 - float(since.mean())
 
 

@@ -116,9 +116,10 @@ def from_frame(frame: pl.DataFrame, columns: tuple[str, ...] | None = None) -> F
             "every wanted column",
             "build the same feature set",
         )
-    wrong = [name for name in names if not frame.schema[name].is_numeric()]
+    dtypes = frame.schema
+    wrong = [name for name in names if not dtypes[name].is_numeric()]
     if wrong:
-        _refuse(f"feature {wrong[0]}", frame.schema[wrong[0]], "a numeric column", "encode it as numbers")
+        _refuse(f"feature {wrong[0]}", dtypes[wrong[0]], "a numeric column", "encode it as numbers")
     # a value past float32's range becomes infinite here and is refused, by name, in FeatureMatrix
     values = frame.select(pl.col(name).cast(pl.Float64).cast(pl.Float32).fill_null(float("nan")) for name in names).to_numpy()
     return FeatureMatrix(

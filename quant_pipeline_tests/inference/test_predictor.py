@@ -14,8 +14,10 @@ from quant_pipeline.bars.build import build_bars
 from quant_pipeline.config.universe import load_universe
 from quant_pipeline.errors import ConfigError, DataError
 from quant_pipeline.features.build import build_features
-from quant_pipeline.inference.predictor import Predictor, Task, predict_signal
-from quant_pipeline.inference.window import history_window, inputs_hash
+from quant_pipeline.features.context import ALONE, Context
+from quant_pipeline.inference.context import gather
+from quant_pipeline.inference.predictor import Predictor, Task, data_hash, predict_signal
+from quant_pipeline.inference.window import bars_hash, history_window, inputs_hash
 from quant_pipeline.risk.portfolio import PortfolioState
 
 AT = datetime(2024, 2, 28, 14, tzinfo=UTC)
@@ -66,6 +68,66 @@ def test_live_features_are_the_rows_of_a_full_recompute(make_bundle, raw, task, 
     whole, _ = build_features(rungs, experiment.features, experiment.primary, "24/7")
     wanted = whole.filter(pl.col("decision_at") == as_of).select(bundle.columns).to_numpy().astype(np.float32)
     assert np.array_equal(bundle.asked[0].values, wanted)
+
+
+BESIDE = (
+    "xret_5_ETH-USD", "xcorr_50_ETH-USD", "xspread_z_ETH-USD", "xage_ETH-USD", "xknown_SPY", "news_attention",
+    "news_sentiment_mean_24h", "news_age", "macro_treasury_10y", "macro_unemployment", "log_return_1_1h",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(read_only_news_desk, raw):
+    """FEATURES of every decision, from the whole context at once, as training builds them."""
+    experiment = read_only_news_desk.experiment
+    rungs, _ = build_bars(raw, "24/7", experiment.ladder, as_of=AT)
+    context = gather(read_only_news_desk, "BTC-USD", raw["1m"]["timestamp"][0], AT)
+    return build_features(rungs, experiment.features, experiment.primary, "24/7", context=context)[0]
+
+
+@settings(max_examples=10, deadline=None)
+@given(hours=st.integers(0, 200))
+def test_live_features_of_other_tables_are_the_rows_of_a_full_recompute(read_only_news_desk, make_bundle, whole, hours):
+    bundle, as_of = make_bundle(columns=BESIDE), AT - hours * HOUR
+    signal = Predictor(read_only_news_desk, profile="simulated", simulated=True).signal("BTC-USD", bundle, as_of)
+    assert signal.status == "ok", signal.reason
+    row = whole.filter(pl.col("decision_at") == as_of).select(BESIDE)
+    assert np.array_equal(bundle.asked[0].values, row.to_numpy().astype(np.float32), equal_nan=True)
+    assert row.drop("xknown_SPY").null_count().sum_horizontal().item() == 0
+
+
+def test_what_becomes_known_later_changes_no_signal(news_desk, make_bundle, make_headlines, make_releases):
+    predictor = Predictor(news_desk, profile="simulated", simulated=True)
+    before = predictor.signal("BTC-USD", make_bundle(columns=BESIDE), AT)
+    later = AT + MINUTE
+    news_desk.library.articles.append("BTC-USD", make_headlines([(later, "too late, and never embedded")]), later, backfill=True)
+    news_desk.library.releases.append(make_releases([("DGS10", later, 9.9)]), later)
+    assert predictor.signal("BTC-USD", make_bundle(columns=BESIDE), AT + 5 * MINUTE).canonical() == before.canonical()
+    news_desk.library.releases.append(make_releases([("DGS2", AT - HOUR, 9.9)]), later)
+    assert predictor.signal("BTC-USD", make_bundle(columns=BESIDE), AT).data_hash != before.data_hash
+
+
+def test_an_article_that_was_never_embedded_fails_the_signal_aloud(news_desk, make_bundle, make_headlines):
+    news_desk.library.articles.append("BTC-USD", make_headlines([(AT - HOUR, "nobody scored this")]), AT, backfill=True)
+    signal = Predictor(news_desk, profile="simulated", simulated=True).signal("BTC-USD", make_bundle(columns=BESIDE), AT)
+    assert (signal.status, signal.action) == ("failed", 0)
+    assert "nobody scored this" in signal.reason
+
+
+def test_a_table_that_is_absent_is_a_missing_feature_not_a_zero(read_only_news_desk, make_bundle):
+    bare = read_only_news_desk._replace(library=type(read_only_news_desk.library)())
+    signal = Predictor(bare, profile="simulated", simulated=True).signal("BTC-USD", make_bundle(columns=BESIDE), AT)
+    assert (signal.status, signal.action) == ("failed", 0)
+    assert "news_attention" in signal.reason
+
+
+def test_the_hash_of_the_data_covers_the_bars_and_all_that_is_beside_them(read_only_news_desk, raw):
+    context = gather(read_only_news_desk, "BTC-USD", AT - 100 * HOUR, AT)
+    less = Context(context.others, context.news.head(-1), context.releases)
+    assert data_hash(raw, ALONE) == bars_hash(raw)
+    assert len({data_hash(raw, each) for each in (ALONE, context, less)} | {data_hash(until(raw, AT), context)}) == 4
+    assert data_hash(raw, gather(read_only_news_desk, "BTC-USD", AT - 100 * HOUR, AT)) == data_hash(raw, context)
+    assert len(data_hash(raw, context)) == 32
 
 
 @settings(max_examples=15, deadline=None)

@@ -11,8 +11,20 @@ from hypothesis import strategies as st
 
 from quant_pipeline.config.experiment import Experiment, load_experiment
 from quant_pipeline.features.build import history_needed
+from quant_pipeline.features.groups import narrowed
+from quant_pipeline.features.news import REACH
 from quant_pipeline.inference.schedule import decision_moments
-from quant_pipeline.inference.window import bars_hash, cut, history_window, inputs_hash, window_start
+from quant_pipeline.inference.window import (
+    NEWS_WINDOW,
+    bars_hash,
+    context_start,
+    context_window,
+    cut,
+    history_window,
+    inputs_hash,
+    window_start,
+)
+from quant_pipeline.models.preparation.hmm import LOOKBACK as REGIMES_LOOKBACK
 
 AT = datetime(2024, 3, 1, 14, tzinfo=UTC)
 
@@ -33,6 +45,39 @@ def test_every_rung_has_the_bars_that_features_need(calendar, hours):
     for rung in ("45m", "1h"):
         scheduled = len(decision_moments(calendar, rung, start, at))
         assert scheduled >= 1.1 * needed[rung], rung
+    for rung, days in (("1d", 1.5), ("1w", 7)):
+        assert (at - start).days >= needed[rung] * days, rung
+
+
+@settings(max_examples=25, deadline=None)
+@given(calendar=st.sampled_from(["24/7", "NYSE", "CMEGlobex_GC"]), hours=st.integers(0, 24 * 365 * 3))
+def test_other_markets_and_news_reach_as_far_back_as_a_feature_looks(calendar, hours):
+    experiment = load_experiment("default")
+    at = datetime(2023, 1, 1, tzinfo=UTC) + timedelta(hours=hours)
+    start = context_start(experiment, calendar, at)
+    needed = history_needed(narrowed(experiment.features, ("cross_asset",)), ("1h",), "1h")["1h"]
+    first = at - experiment.features.others_max_age - REACH
+    assert start.hour == 0
+    assert start <= first
+    assert len(decision_moments(calendar, "1h", start + experiment.features.others_max_age, at)) >= needed
+
+
+def test_without_other_markets_the_context_reaches_as_far_as_news(small_experiment):
+    assert context_window(small_experiment, "NYSE") == NEWS_WINDOW
+    other = small_experiment.features.model_copy(update={"families": ("returns", "cross_asset"), "zscore_window": 9})
+    slow = small_experiment.model_copy(update={"primary": "4h", "ladder": ("1m", "4h"), "features": other})
+    assert context_window(slow, "NYSE") > NEWS_WINDOW
+
+
+def test_regimes_and_the_foundation_model_lengthen_the_window(small_experiment):
+    """They read primary bars that no feature of these families does."""
+    start = window_start(small_experiment, "NYSE", AT)
+    assert len(decision_moments("NYSE", "1h", start, AT)) >= REGIMES_LOOKBACK
+    model = small_experiment.foundation.model_copy(update={"model": "tiny", "context": 2_000})
+    long = small_experiment.model_copy(update={"foundation": model})
+    assert len(decision_moments("NYSE", "1h", window_start(long, "NYSE", AT), AT)) >= 2_000
+    off = small_experiment.model_copy(update={"foundation": model.model_copy(update={"model": None})})
+    assert history_window(off, "NYSE") == history_window(small_experiment, "NYSE")
 
 
 def test_the_window_is_fixed_by_settings_alone(small_experiment):
@@ -78,5 +123,7 @@ def test_inputs_hash_counts_features_only(small_experiment):
 
     same = inputs_hash(small_experiment)
     assert changed(seed=99, history_days=30, signal={"fallback": "logistic", "min_confidence": 0.9}) == same
+    assert changed(news={"encoder": "finbert"}) != same
+    assert changed(foundation={"model": "amazon/chronos-bolt-tiny"}) != same
     assert changed(ladder=["1m", "1h"]) != same
     assert changed(features={**small_experiment.features.model_dump(), "zscore_window": 31}) != same

@@ -24,6 +24,7 @@ from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.features.registry import FAMILIES
 from quant_pipeline.inference.evidence import Tested, oracle_forecast
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.sources.base import BARS_SCHEMA
 from quant_pipeline.sources.files import FilesSource
 from quant_pipeline.sources.simulated.source import SimulatedSource
 
@@ -170,6 +171,8 @@ def real_minutes(universe) -> Callable[[str], pl.DataFrame]:
     def read(symbol: str) -> pl.DataFrame:
         if not SHARED.is_dir():
             pytest.skip(f"no real bars: {SHARED} is absent")
+        if not (SHARED / f"{symbol}.parquet").exists():
+            return pl.DataFrame(schema=BARS_SCHEMA)
         source = FilesSource(SHARED, universe)
         return source.fetch(symbol, "1m", datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)).frame
 

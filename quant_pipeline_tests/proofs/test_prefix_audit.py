@@ -6,6 +6,7 @@ yet. At each cut, every row that was known then is compared, exactly.
 
 from __future__ import annotations
 
+import importlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -31,12 +32,13 @@ from quant_pipeline.inference.window import context_start, window_start
 from quant_pipeline.inference.window import cut as seen_by
 from quant_pipeline.labels.triple_barrier import label_bars, lay_course
 from quant_pipeline.labels.weights import sample_weights
-from quant_pipeline.validation.audit import prefix_audit, random_cuts
 from quant_pipeline.sources.base import BARS_SCHEMA, HEADLINES_SCHEMA, RELEASES_SCHEMA
+from quant_pipeline.validation.audit import prefix_audit, random_cuts
 from quant_pipeline.views.feature_matrix import from_frame
 
 if TYPE_CHECKING:
     from quant_pipeline.config.experiment import Experiment
+    from quant_pipeline.sources.simulated.source import SimulatedSource
 
 PRIMARY = "1h"
 COARSE = ("4h", "1d")
@@ -212,14 +214,21 @@ def world(simulated_minutes, simulated_source, universe):
 
     def make(symbol: str, start: datetime, days: int) -> World:
         first, second, third, *_ = universe.symbol(symbol).correlated
-        others = {name: simulated_minutes(name, start, days) for name in (first, second)} | {third: pl.DataFrame(schema=BARS_SCHEMA)}
-        begin, end = start - timedelta(days=45), start + timedelta(days=days)
-        return World(
-            {name: (raw, universe.instrument(name).calendar) for name, raw in others.items()},
-            simulated_source.headlines(symbol, begin, end), simulated_source.releases(begin - timedelta(days=1_500), end),
-        )  # fmt: skip
+        others = {name: simulated_minutes(name, start, days) for name in (first, second)}
+        others[third] = pl.DataFrame(schema=BARS_SCHEMA)
+        calendars = {name: universe.instrument(name).calendar for name in others}
+        tables = _tables(simulated_source, symbol, start, start + timedelta(days=days))
+        return World({name: (raw, calendars[name]) for name, raw in others.items()}, *tables)
 
     return make
+
+
+def _tables(source: SimulatedSource, symbol: str, start: datetime, end: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Headlines and releases; the simulated world has no bond of 30 years, so that of 10 lends it its numbers."""
+    begin = start - timedelta(days=45)
+    releases = source.releases(begin - timedelta(days=1_500), end)
+    lent = releases.filter(pl.col("series") == "DGS10").with_columns(series=pl.lit("DGS30"))
+    return source.headlines(symbol, begin, end), pl.concat([releases, lent]).sort("known_at", "series", maintain_order=True)
 
 
 @pytest.fixture(scope="module", params=["GC=F", "BTC-USD", "SPY"])
@@ -265,10 +274,33 @@ def test_a_feature_that_peeks_is_caught_on_the_same_path(market, monkeypatch):
     assert set(audit(spoiled, cuts)["where"]) == {"peek_1m"}
 
 
+def _hours_early(function):
+    """A function of decisions and a table, or of a symbol, its bars and more, that knows every row twelve hours too early."""
+
+    def early(first, table, *more):
+        return function(first, table.with_columns(pl.col("known_at") - timedelta(hours=12)), *more)
+
+    return early
+
+
+@pytest.mark.parametrize("family", ["cross_asset", "macro", "news"])
+def test_a_table_that_is_known_too_early_is_caught_on_the_same_path(market, monkeypatch, family):
+    place = {"cross_asset": "build.pair_place", "macro": "macro.columns", "news": "news.columns"}[family]
+    module = importlib.import_module(f"quant_pipeline.features.{place.partition('.')[0]}")
+    name = place.partition(".")[2]
+    monkeypatch.setattr(module, name, _hours_early(getattr(module, name)))
+    spoiled = replace(market, settings=FeatureSettings(families=(family, "calendar")))
+    told_at = market.world.releases["known_at"].filter(market.world.releases["known_at"] > market.end - timedelta(days=30))
+    caught = set(audit(spoiled, [told_at[0] - timedelta(minutes=30), *market.cuts(1, seed=5)[:2]])["where"])
+    assert caught
+    assert caught <= {spec.column(symbol) for spec in specs((family,)) for symbol in market.world.others}
+
+
 def test_an_hour_more_equals_a_full_recompute_of_a_year(simulated_minutes, world, universe):
     """Every feature, by `since`, from raw minutes and tables that grew by one hour."""
     start, days = datetime(2024, 6, 1, tzinfo=UTC), 365
-    year = Market(simulated_minutes("BTC-USD", start, days), universe.symbol("BTC-USD").calendar, world=world("BTC-USD", start, days))
+    raw = simulated_minutes("BTC-USD", start, days)
+    year = Market(raw, universe.symbol("BTC-USD").calendar, world=world("BTC-USD", start, days))
     before = year.told(year.end - timedelta(hours=1))
     update = year.features(year.rungs, year.context, since=before["decision_at"][-1])
     assert update.height == 1
@@ -282,11 +314,8 @@ def real_market(real_minutes, simulated_source, universe):
     def make(symbol: str, settings: FeatureSettings, ladder: tuple[str, ...]) -> Market:
         instrument, raw = universe.symbol(symbol), real_minutes(symbol)
         others = {name: (real_minutes(name), universe.instrument(name).calendar) for name in instrument.correlated}
-        begin, end = raw["timestamp"].min() - timedelta(days=45), raw["timestamp"].max()
-        headlines, releases = (
-            simulated_source.headlines(symbol, begin, end), simulated_source.releases(begin - timedelta(days=1_500), end)
-        )  # fmt: skip
-        return Market(raw, instrument.calendar, ladder, settings, World(others, headlines, releases))
+        tables = _tables(simulated_source, symbol, raw["timestamp"].min(), raw["timestamp"].max())
+        return Market(raw, instrument.calendar, ladder, settings, World(others, *tables))
 
     return make
 

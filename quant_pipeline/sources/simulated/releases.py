@@ -73,6 +73,7 @@ SERIES = (
     Series("ICSA", 220_000.0, 0.0, 0.03, 6_000.0, 3_000.0, "weekly", "thursday", 0, growth=-0.4),
     Series("DGS2", 4.3, 0.0, 0.005, 0.045, 0.0, "daily", "next_business", 2),
     Series("DGS10", 4.0, 0.0, 0.005, 0.050, 0.0, "daily", "next_business", 2),
+    Series("DGS30", 4.4, 0.0, 0.005, 0.045, 0.0, "daily", "next_business", 2),
 )
 # expected squared surprise of a day, both channels together (releases a day times weight squared)
 SURPRISES_PER_DAY = sum(
