@@ -34,6 +34,8 @@ TITLES = {"ta_vector": "TA vector"}
 GAPS = 0.01
 """Columns that lack more of the rows after their first value than this are marked; a warm-up before it is as it should be."""
 WORST = 12
+LEAST_PLAIN = 1e-3
+"""Smaller figures are written with an exponent: their zeros would not fit the column."""
 SCHEMA = {
     "column": pl.String, "feature": pl.String, "family": pl.String, "place": pl.String, "lookback": pl.Int64, "known": pl.String,
     "coverage": pl.Float64, "gaps": pl.Float64, **dict.fromkeys(FIGURES, pl.Float64),
@@ -163,7 +165,7 @@ def _links(entries: Sequence[Entry]) -> str:
 
 def _worst(table: pl.DataFrame) -> str:
     rows = table.filter(pl.col("drifted")).sort("psi", "column", descending=[True, False], nulls_last=True).head(WORST)
-    named = [(html.escape(name), _number(psi)) for name, psi in rows.select("column", "psi").iter_rows()]
+    named = [(html.escape(name), _psi(psi)) for name, psi in rows.select("column", "psi").iter_rows()]
     return ", ".join(f'<a href="#{name}">{name}</a> {psi}' for name, psi in named) or "none"
 
 
@@ -206,7 +208,7 @@ def _row(entry: Entry, row: Mapping[str, Any], values: pl.Series, recent: int) -
         *(_number(row[figure]) for figure in FIGURES),
         histogram(_known(values.head(-recent)), _known(newest)),
         course(newest.to_numpy()),
-        f'<b{_red(row["drifted"])} title="{html.escape(row["why"])}">{_number(row["psi"])}</b>',
+        f'<b{_red(row["drifted"])} title="{html.escape(row["why"])}">{_psi(row["psi"])}</b>',
     )
     flags = " ".join(mark for mark, on in marks.items() if on)
     return f'<tr id="{name}" data-flags="{flags}"><th>{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
@@ -217,4 +219,11 @@ def _red(marked: object) -> str:
 
 
 def _number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.3g}".replace("-", MINUS)
+    if value is None:
+        return UNKNOWN
+    small = 0.0 < abs(value) < LEAST_PLAIN
+    return (f"{value:.1e}" if small else f"{value:.3g}").replace("-", MINUS)
+
+
+def _psi(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.2f}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from quant_pipeline.config.experiment import DriftSettings
 from quant_pipeline.errors import DataError
-from quant_pipeline.features.registry import DECISION, specs
+from quant_pipeline.features.registry import DECISION, MACRO, specs
 
 Floats = NDArray[np.float64]
 
@@ -118,8 +118,8 @@ def decide_retrain(
 
 
 def clock_features() -> frozenset[str]:
-    """Features of the decision time alone (hour, weekday, month): they drift because time passes, so exclude them."""
-    return frozenset(spec.name for spec in specs() if spec.marker == DECISION)
+    """Features that drift because time passes: of the decision time, and of macro series, whose levels wander and age."""
+    return frozenset(spec.name for spec in specs() if spec.marker in {DECISION, MACRO})
 
 
 def psi(reference: Floats, recent: Floats) -> float:

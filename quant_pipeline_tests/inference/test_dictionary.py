@@ -14,6 +14,7 @@ from quant_pipeline.config.experiment import DriftSettings, load_experiment
 from quant_pipeline.errors import DataError
 from quant_pipeline.features.glossary import Entry, entries
 from quant_pipeline.inference.dictionary import SCHEMA, Dictionary, render_dictionary
+from quant_pipeline.monitoring.drift import psi
 
 ROWS = 2_000
 DRIFT = DriftSettings(recent_bars=400)
@@ -31,7 +32,7 @@ def features() -> pl.DataFrame:
     patchy = [None if k % 10 == 0 and k else float(v) for k, v in enumerate(steady)]
     return pl.DataFrame({
         "timestamp": at, "decision_at": at.dt.offset_by("1h"), "rsi_1m": steady, "rsi_1h": warm, "macd_1h": moved,
-        "candle_doji_detected_1h": np.zeros(ROWS), "hour_sin": np.arange(ROWS) / ROWS, "macro_cpi_yoy": patchy,
+        "candle_doji_detected_1h": np.full(ROWS, 0.1), "hour_sin": np.arange(ROWS) / ROWS, "macro_cpi_yoy": patchy,
         "news_age": pl.Series([None] * ROWS, dtype=pl.Float64),
     })  # fmt: skip
 
@@ -128,8 +129,11 @@ def test_a_warm_up_is_no_gap_and_a_hole_is(rows, made):
     assert "constant or empty (2)" in made.html
 
 
-def test_drift_is_that_of_the_newest_rows_and_time_itself_is_not_measured(rows):
-    assert rows["macd_1h"]["psi"] > 1
+def test_drift_is_that_of_the_newest_rows_and_time_itself_is_not_measured(features, rows):
+    reference, recent = (
+        part["macd_1h"].cast(pl.Float32).cast(pl.Float64).to_numpy() for part in (features[:-400], features[-400:])
+    )
+    assert rows["macd_1h"]["psi"] == pytest.approx(psi(reference, recent))
     assert "psi" in rows["macd_1h"]["why"]
     assert rows["rsi_1m"]["psi"] < 0.1
     assert rows["hour_sin"]["psi"] is None
@@ -155,3 +159,10 @@ def test_one_row_is_enough_and_none_is_refused(features):
         _render(features.clear())
     with pytest.raises(DataError, match="without values or words: rsi_1h"):
         render_dictionary(features.drop("rsi_1h"), entries(EXPERIMENT, features.columns, ()), DRIFT, symbol="", simulated=False)
+
+
+def test_small_figures_keep_to_their_column(features):
+    tiny = features.select("decision_at", rsi_1m=pl.lit(-4.3217e-5) * pl.int_range(ROWS) / ROWS)
+    cells = re.findall(r"<td>([^<]*)</td>", _render(tiny).html)
+    assert "\N{MINUS SIGN}4.3e\N{MINUS SIGN}05" in cells
+    assert all(len(cell) <= 9 for cell in cells)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from quant_pipeline.bars.build import build_bars
 from quant_pipeline.config.universe import load_universe
-from quant_pipeline.errors import ConfigError, DataError
+from quant_pipeline.errors import ConfigError, DataError, MissingUpstreamError
 from quant_pipeline.features.build import build_features
 from quant_pipeline.features.context import ALONE, Context
 from quant_pipeline.inference.context import gather
@@ -107,11 +107,12 @@ def test_what_becomes_known_later_changes_no_signal(news_desk, make_bundle, make
     assert predictor.signal("BTC-USD", make_bundle(columns=BESIDE), AT).data_hash != before.data_hash
 
 
-def test_an_article_that_was_never_embedded_fails_the_signal_aloud(news_desk, make_bundle, make_headlines):
+def test_an_article_that_was_never_embedded_is_an_error_not_a_guess(news_desk, make_bundle, make_headlines):
     news_desk.library.articles.append("BTC-USD", make_headlines([(AT - HOUR, "nobody scored this")]), AT, backfill=True)
-    signal = Predictor(news_desk, profile="simulated", simulated=True).signal("BTC-USD", make_bundle(columns=BESIDE), AT)
-    assert (signal.status, signal.action) == ("failed", 0)
-    assert "nobody scored this" in signal.reason
+    predictor, bundle = Predictor(news_desk, profile="simulated", simulated=True), make_bundle(columns=BESIDE)
+    with pytest.raises(MissingUpstreamError, match="nobody scored this"):
+        predictor.signal("BTC-USD", bundle, AT)
+    assert not bundle.asked
 
 
 def test_a_table_that_is_absent_is_a_missing_feature_not_a_zero(read_only_news_desk, make_bundle):

@@ -17,7 +17,7 @@ from quant_pipeline.models.preparation.preparation import PREPARATION, Preparati
 BARS = LOOKBACK + 60
 START = datetime(2025, 3, 3, tzinfo=UTC)
 LADDER = ("15m", "1h")
-CHOSEN = ("rsi_1h", "rsi_15m", "log_return_1_1h", "regime_p0", "hour_sin", "ch_ret_1h")
+CHOSEN = ("rsi_1h", "rsi_15m", "log_return_1_1h", "regime_p0", "hour_sin", "ch_close_1h")
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +84,14 @@ def test_no_rows_stay_no_rows(preparation, features, bars):
 def test_a_feature_set_is_met_with_the_choice(preparation):
     assert preparation.columns("default", LADDER) == CHOSEN[:-1]  # channels are no feature of a decision
     assert preparation.columns("transformer_raw", LADDER) == ("log_return_1_1h", "hour_sin")
-    assert preparation.columns("regime", LADDER) == ("regime_p0",)
+    assert preparation.columns("foundation", LADDER) == ("ch_close_1h",)
 
 
-@pytest.mark.parametrize("name", ["macro", "news"])
-def test_a_set_that_shares_nothing_with_the_choice_is_refused(preparation, name):
-    with pytest.raises(ConfigError, match=f"feature set '{name}': found none of its features among those selected"):
-        preparation.columns(name, LADDER)
+@pytest.mark.parametrize("name", ["foundation", "nbeats_raw"])
+def test_a_set_that_shares_nothing_with_the_choice_is_refused(make_preparation, name):
+    told = f"feature set '{name}': found none of its features among those selected.*enable a family that it reads"
+    with pytest.raises(ConfigError, match=told):
+        make_preparation("rsi_1h", "macro_cpi_yoy").columns(name, LADDER)
 
 
 def test_a_set_that_does_not_exist_gets_the_nearest(preparation):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,9 @@ from quant_pipeline.validation.skill_kernels import groups, ones, spearman
 SYMBOLS, SEEDS = ("GC=F", "BTC-USD"), (1, 2)
 RESAMPLES = 1_000
 PLAIN = ("returns", "volatility", "calendar")
-EFFECT = 0.15
+NEWS_EFFECT, MACRO_EFFECT = 0.15, 0.30
 OFF = {"signal": 0.0, "news_effect": 0.0, "macro_effect": 0.0}
-MARKETS = {"news": OFF | {"news_effect": EFFECT}, "macro": OFF | {"macro_effect": EFFECT}, "neither": OFF}
+MARKETS = {"news": OFF | {"news_effect": NEWS_EFFECT}, "macro": OFF | {"macro_effect": MACRO_EFFECT}, "neither": OFF}
 
 
 class Raise(NamedTuple):
@@ -40,6 +41,7 @@ def asked(default: Experiment, market: str, families: tuple[str, ...], seed: int
     said |= {"simulated": {"seed": seed, "no_signal": False, **MARKETS[market]}, "ensemble": {"meta": "logistic", "alpha": 1.0}}
     said["features"] |= {"families": list(families), "coarse": []}
     said["labels"] |= {"tune_trials": 0}
+    said |= {"history_days": 500}
     said["models"] = [model for model in said["models"] if model["name"] == "logistic"]
     return Experiment.parse({"name": f"{market}-{len(families)}", **said}, "proofs")
 
@@ -50,10 +52,28 @@ def scores(run) -> pl.DataFrame:
     return told.select("decision_at", score=pl.col("p_long") - pl.col("p_short"))
 
 
-def compare(plain, informed) -> Raise:
+def everywhere(_run, joined: pl.DataFrame) -> pl.Series:
+    return pl.repeat(True, joined.height, eager=True)
+
+
+def after_a_release(run, joined: pl.DataFrame) -> pl.Series:
+    """Decisions in the twelve hours after a first figure of a monthly or weekly series: most others have nothing to follow."""
+    told = run.house.source.releases(joined["decision_at"].min() - HOURS, joined["decision_at"].max())
+    first = told.filter(pl.col("revision") == 0, ~pl.col("series").str.starts_with("DGS")).select(released=pl.col("known_at"))
+    near = joined.select("decision_at").sort("decision_at").join_asof(
+        first.sort("released"), left_on="decision_at", right_on="released", tolerance=HOURS
+    )  # fmt: skip
+    return joined["decision_at"].is_in(near.drop_nulls()["decision_at"].implode())
+
+
+HOURS = timedelta(hours=12)
+rows_of = {"news": everywhere, "macro": after_a_release}
+
+
+def compare(plain, informed, kind: str) -> Raise:
     outcomes = plain.table("labels").select("decision_at", "label_end", "forward_return")
     joined = scores(plain).join(scores(informed), on="decision_at", suffix="_informed").join(outcomes, on="decision_at")
-    joined = joined.sort("decision_at")
+    joined = joined.sort("decision_at").filter(rows_of[kind](plain, joined))
     overlap = label_overlap(microseconds(joined["decision_at"]), microseconds(joined["label_end"]))
     block = block_length(joined["forward_return"].to_numpy(), overlap)
     starts = np.random.default_rng(0).integers(0, joined.height, (RESAMPLES, -(-joined.height // block)))
@@ -81,7 +101,7 @@ def test_an_input_raises_skill_where_the_market_follows_it(train, default, capsy
             for seed in SEEDS:
                 plain = train(symbol, asked(default, market, PLAIN, seed))
                 informed = train(symbol, asked(default, market, (*PLAIN, kind), seed))
-                raised.append(compare(plain, informed))
+                raised.append(compare(plain, informed, kind))
         pooled = pool(raised)
         gains[market] = pooled.gain()
         with capsys.disabled():

@@ -277,7 +277,7 @@ def test_a_feature_that_peeks_is_caught_on_the_same_path(market, monkeypatch):
 def _hours_early(function):
     """A function of decisions and a table, or of a symbol, its bars and more, that knows every row twelve hours too early."""
 
-    def early(first, table, *more):
+    def early(first: object, table: pl.DataFrame, *more: object) -> object:
         return function(first, table.with_columns(pl.col("known_at") - timedelta(hours=12)), *more)
 
     return early
@@ -326,7 +326,7 @@ def test_real_bars(symbol, real_market, universe, capsys):
     """Outages, spliced feeds, no volume, half days, markets without a file: as they are. Slow rungs carry every feature."""
     market = real_market(symbol, EVERYWHERE, LONG_LADDER)
     assert_nothing_left_out(market)
-    cuts = market.cuts(3, seed=9)
+    cuts = market.cuts(5, seed=9)
     faults = audit(market, cuts)
     on_labels = audit_labels(market, cuts, universe.symbol(symbol).costs)
     views = prefix_audit(lambda cut: as_view(market.told(cut)), as_view(market.full), cuts[:2])

@@ -6,6 +6,7 @@ from datetime import datetime
 import dagster as dg
 import polars as pl
 
+from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.features.context import Context
 from quant_pipeline.features.groups import APART, families_of, narrowed
 from quant_pipeline.ledger import Ledger
@@ -178,7 +179,8 @@ def _rung_inputs(house: House) -> dict[str, dg.AssetIn]:
 
 
 def _rungs(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    return {name.removeprefix("bars_"): frame for name, frame in given.items() if name.startswith("bars_")}
+    rungs = {name.removeprefix("bars_"): frame for name, frame in given.items() if name.startswith("bars_")}
+    return {rung: rungs[rung] for rung in sorted(rungs, key=minutes)}
 
 
 def _families(frame: pl.DataFrame) -> dict[str, float]:

@@ -16,9 +16,9 @@ from quant_pipeline.orchestration.web import page_url
 
 
 def report_assets(house: House) -> list[dg.AssetsDefinition]:
-    """`skill_report`, `backtest`, `drift_report` and, where patterns are enabled, `pattern_gallery`."""
+    """`skill_report`, `backtest`, `drift_report`, `feature_dictionary` and, where patterns are enabled, `pattern_gallery`."""
     patterns = set(house.experiment.features.families) & set(PATTERNS)
-    return [_skill(house), _backtest(house), _drift(house), *([_gallery(house)] if patterns else [])]
+    return [_skill(house), _backtest(house), _drift(house), _dictionary(house), *([_gallery(house)] if patterns else [])]
 
 
 def _bars(house: House) -> dict[str, dg.AssetIn]:
@@ -149,6 +149,41 @@ def _gallery(house: House) -> dg.AssetsDefinition:
         )
 
     return pattern_gallery
+
+
+def _dictionary(house: House) -> dg.AssetsDefinition:
+    rooms = ("inference/dictionary", "backtest/sparklines", "features/glossary", "features/listing", "monitoring/drift")
+    version = code_version(*rooms, settings=(house.experiment.features, house.experiment.drift))
+
+    @described(
+        "reports",
+        version,
+        kinds={"html"},
+        stored="table",
+        ins={"features": dg.AssetIn()},
+        partitions_def=symbols(house),
+        description="Every feature in words, figures and pictures: formula, lookback, known-at, coverage, distribution, drift.",
+    )
+    def feature_dictionary(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], features: pl.DataFrame) -> Result:
+        from quant_pipeline.features.glossary import entries
+        from quant_pipeline.files import write_text
+        from quant_pipeline.inference.dictionary import render_dictionary
+        from quant_pipeline.orchestration.figures import counts
+
+        symbol = context.partition_key
+        told = entries(house.experiment, features.columns, house.symbol(symbol).correlated)
+        simulated, facts = house.source.simulated, house.provenance(symbol)
+        made = render_dictionary(features, told, house.experiment.drift, symbol=symbol, simulated=simulated, facts=facts)
+        page = house.workplace.reports / symbol / "feature_dictionary.html"
+        write_text(page, made.html)
+        drifted = made.table.drop_nulls("psi").sort("psi", descending=True).head(15)
+        return table_result(
+            made.table,
+            figure=counts(dict(drifted.select("column", "psi").iter_rows()), "PSI of the most drifted features"),
+            extra={"page": dg.MetadataValue.url(page_url(page, house.workplace.reports.parent))},
+        )
+
+    return feature_dictionary
 
 
 def _drift(house: House) -> dg.AssetsDefinition:
