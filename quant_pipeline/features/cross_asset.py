@@ -34,10 +34,11 @@ def _returns(close: FloatArray, bars: int = 1) -> FloatArray:
 
 
 def _register_return(bars: int) -> None:
-    @feature(f"xret_{bars}", "cross_asset", ("other_close",), bars + 1, rungs=(OTHERS,))
+    meaning = f"Log return of the other market over {bars} of our primary bars."
+
+    @features({f"xret_{bars}": meaning}, "cross_asset", ("other_close",), bars + 1, rungs=(OTHERS,))
     def log_return(columns: Columns) -> FloatArray:
-        """Log return of the other market over some of our primary bars."""
-        return _returns(columns["other_close"], bars)
+        return _returns(columns["other_close"], bars)[None]
 
 
 for _bars in HORIZONS:

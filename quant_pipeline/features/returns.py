@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quant_pipeline.features.kernels import FloatArray, blank, ratio, rolling_spread
-from quant_pipeline.features.registry import PRIMARY, Columns, feature
+from quant_pipeline.features.registry import PRIMARY, Columns, feature, features
 from quant_pipeline.features.volatility import BOLLINGER_WIDTH, BOLLINGER_WINDOW
 
 HORIZONS = (1, 2, 3, 5, 8, 13)
@@ -22,12 +22,11 @@ def last_return(columns: Columns) -> FloatArray:
 
 
 def _register_log_return(bars: int) -> None:
-    @feature(f"log_return_{bars}", "returns", ("close",), bars + 1, rungs=(PRIMARY,))
+    @features({f"log_return_{bars}": f"Log return over {bars} primary bars."}, "returns", ("close",), bars + 1, rungs=(PRIMARY,))
     def log_return(columns: Columns) -> FloatArray:
-        """Log return over some primary bars."""
         level = np.log(columns["close"])
-        out = np.full(level.size, np.nan)
-        out[bars:] = level[bars:] - level[:-bars]
+        out = np.full((1, level.size), np.nan)
+        out[0, bars:] = level[bars:] - level[:-bars]
         return out
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quant_pipeline.errors import QuantError
+from quant_pipeline.errors import ConfigError, QuantError
 from quant_pipeline.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def macro_source(house: House) -> MacroSource | None:
         from quant_pipeline.sources.macro.fred import FredSource
 
         return FredSource(hours=house.experiment.macro.hours)
-    folder = Path(os.environ.get("QUANT_MACRO", house.workplace.bars_folder / "macro"))
+    folder = _named("QUANT_MACRO") or house.workplace.bars_folder / "macro"
     if not folder.is_dir():
         return None
     from quant_pipeline.features.macro import SERIES
@@ -148,8 +148,15 @@ def _macro_start(house: House, store: ReleaseStore) -> datetime:
 
 def _news_file(house: House) -> Path | None:
     beside = [house.workplace.bars_folder / f"news.{ending}" for ending in ("parquet", "csv")]
-    given = os.environ.get("QUANT_NEWS")
-    return next((path for path in ([Path(given)] if given else beside) if path.is_file()), None)
+    return _named("QUANT_NEWS") or next((path for path in beside if path.is_file()), None)
+
+
+def _named(variable: str) -> Path | None:
+    """The place that an environment variable names; one that is not there is a mistake, not an absent source."""
+    given = os.environ.get(variable)
+    if given and not Path(given).exists():
+        raise ConfigError(variable, found=f"{given}, which is not there", wanted="an existing place", mend="correct or unset it")
+    return Path(given) if given else None
 
 
 def ingest_correlated(house: House, symbol: str) -> dict[str, str]:

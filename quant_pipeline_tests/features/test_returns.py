@@ -16,7 +16,7 @@ def test_simple_return_of_the_last_bar(walk):
 
 def test_log_returns_of_every_horizon(walk):
     close = pd.Series(walk["close"])
-    found = {spec.name: spec.function(walk) for spec in specs(("returns",)) if spec.name.startswith("log_return_")}
+    found = {spec.name: spec.function(walk)[0] for spec in specs(("returns",)) if spec.name.startswith("log_return_")}
     assert list(found) == [f"log_return_{bars}" for bars in (1, 2, 3, 5, 8, 13)]
     for name, values in found.items():
         bars = int(name.rsplit("_", 1)[1])
