@@ -109,10 +109,11 @@ class Runner:
 
     def materialize(self, keys: Sequence[dg.AssetKey], partition: str | None, run_id: str | None = None) -> None:
         """One in-process Dagster run of `keys`; the error of a failed step is raised as it was."""
+        partitioned = any(self.graph.get(key).is_partitioned for key in keys)
         try:
             self.job.execute_in_process(
                 instance=self.instance,
-                partition_key=partition,
+                partition_key=partition if partitioned else None,
                 asset_selection=list(keys),
                 run_id=run_id,
                 tags={PID_TAG: str(os.getpid()), "quant/symbol": str(partition).split("|")[-1]},

@@ -1,6 +1,6 @@
 """Features: time and memory for a year of minutes on nine rungs, one hour more, the `ta` package beside it, five years.
 
-    python quant_pipeline_tests/benchmarks/bench_features.py           everything (about two minutes)
+    python quant_pipeline_tests/benchmarks/bench_features.py           everything (about three minutes)
     python quant_pipeline_tests/benchmarks/bench_features.py --no-peer
 
 Ours is the whole of `build_features`: checks, kernels on every rung, z-scores, other markets, news and releases, as-of join

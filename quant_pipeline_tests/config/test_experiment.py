@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 
 import pytest
 import yaml
@@ -44,6 +44,17 @@ def test_the_default_file_writes_out_every_setting():
         ({"splits": {"embargo": "soon"}}, "splits.embargo"),
         ({"splits": {"first_train": 1.0}}, "splits.first_train"),
         ({"features": {"families": ["returns"], "zscore_window": 1}}, "features.zscore_window"),
+        ({"features": {"families": ["returns"], "coarse": ["1x"]}}, "features.coarse.0"),
+        ({"features": {"families": ["returns"], "others_max_age": "old"}}, "features.others_max_age"),
+        ({"regime_states": 1}, "regime_states"),
+        ({"selection": {"correlation": 0}}, "selection.correlation"),
+        ({"selection": {"folds": 1}}, "selection.folds"),
+        ({"selection": {"embargo": "soon"}}, "selection.embargo"),
+        ({"selection": {"min_features": 9, "max_features": 8}}, "selection"),
+        ({"news": {"delay": "late"}}, "news.delay"),
+        ({"macro": {"hours": {"CPIAUCSL": "8 am"}}}, "macro.hours.CPIAUCSL"),
+        ({"foundation": {"context": 1}}, "foundation.context"),
+        ({"simulated": {"news_effect": 1}}, "simulated.news_effect"),
         ({"models": []}, "models"),
         ({"ensemble": {"alpha": 0.01}}, "ensemble.alpha"),
         ({"calibration": {"methods": ["platt"]}}, "calibration.methods.0"),
@@ -62,6 +73,7 @@ def test_an_impossible_value_is_refused_with_its_place(changed, place):
         ({"primary": "30m", "ladder": ["1m", "1h"]}, "primary 30m stands in ladder"),
         ({"ladder": ["5m", "1h"]}, "ladder starts with 1m"),
         ({"models": [{"name": "logistic"}, {"name": "logistic"}]}, "named once each"),
+        ({"features": {"families": ["returns"], "coarse": ["4h", "1h"]}}, "features.coarse names no rung of ladder"),
         ({"models": [{"name": "lightgbm"}]}, "signal.fallback 'logistic' is one of models"),
     ],
 )
@@ -90,6 +102,22 @@ def test_fold_names_end_with_the_holdout():
 )
 def test_durations_are_written_like_timeframes(text, wanted):
     assert parse(splits={"embargo": text}).splits.embargo == wanted
+
+
+def test_coarse_rungs_come_after_the_ladder():
+    told = parse(ladder=["1m", "1h"], features={"families": ["returns"], "coarse": ["4h", "1d"]})
+    assert told.rungs == ("1m", "1h", "4h", "1d")
+    assert parse().rungs == parse().ladder
+
+
+def test_a_model_reads_the_default_features_unless_it_names_another_set():
+    assert [model.feature_set for model in parse().models] == ["default"]
+    assert parse(models=[{"name": "logistic", "feature_set": "neural_optimal"}]).models[0].feature_set == "neural_optimal"
+
+
+def test_the_hours_of_a_release_are_a_clock():
+    told = parse(macro={"hours": {"CPIAUCSL": "08:30"}, "lag_days": {"DGS10": 4}}).macro
+    assert (told.hours["CPIAUCSL"], told.lag_days["DGS10"]) == (time(8, 30), 4)
 
 
 def test_a_name_that_is_nearly_right_gets_the_right_one():

@@ -53,7 +53,7 @@ def _alone(*families: str) -> FeatureSettings:
 def test_shape_names_and_nulls(built, ladders, settings, calendar):
     features, ledger = built[calendar]
     assert features.columns == ["timestamp", "decision_at", *columns(settings, RUNGS, "15m", OTHER)]
-    assert ledger.notes == {"left_out": []}
+    assert (ledger.notes["left_out"], "missing" in ledger.notes) == ([], False)
     assert features.height == ledger.rows_out == ladders[calendar]["15m"].height - ledger.dropped.get("warm_up", 0)
     assert set(features.dtypes[2:]) == {pl.Float64}
     values = features.drop("timestamp", "decision_at")
@@ -61,6 +61,7 @@ def test_shape_names_and_nulls(built, ladders, settings, calendar):
     holed = {column.name for column in values if column.is_null()[column.null_count() :].any()}  # other nulls are warm-up
     assert {name.rpartition("_")[2] for name in holed} == {"PATCHY"}
     empty = {column.name for column in values if column.null_count() == len(column)}
+    assert set(ledger.notes["empty"]) == empty
     assert empty == {"24/7": set(), "CMEGlobex_GC": {"mtf_bias_1d"}}.get(calendar, empty), "or nothing is tested"
 
 
@@ -140,7 +141,7 @@ def test_derived_features_are_left_out_where_a_rung_is_absent(ladders, built):
 def test_without_tables_their_features_are_left_out_and_named(ladders, built, settings):
     features, ledger = build_features(ladders["24/7"], settings, "15m", "24/7")
     tables = [spec.name for spec in specs(("macro", "news"))]
-    assert ledger.notes == {"left_out": tables}
+    assert ledger.notes["left_out"] == tables
     others = [spec.column(symbol) for symbol in OTHER for spec in specs(("cross_asset",))]
     assert features.equals(built["24/7"][0].drop(tables, others))
 
@@ -149,8 +150,9 @@ def test_a_symbol_without_bars_is_masked_and_reported(ladders, beside, built, se
     given = beside["24/7"]
     without = Context(given.others | {"GONE": pl.DataFrame(schema=RUNG_SCHEMA)}, given.news, given.releases)
     features, ledger = build_features(ladders["24/7"], settings, "15m", "24/7", context=without)
-    assert ledger.notes == {"left_out": [], "missing": ["GONE"]}
+    assert (ledger.notes["left_out"], ledger.notes["missing"]) == ([], ["GONE"])
     gone = features.select(spec.column("GONE") for spec in specs(("cross_asset",)))
+    assert set(gone.columns) - set(ledger.notes["empty"]) == {"xknown_GONE", "xage_GONE"}
     assert {name for name in gone.columns if gone[name].null_count() < gone.height} == {"xknown_GONE", "xage_GONE"}
     assert (gone["xknown_GONE"] == 0).all()
     assert features.drop(gone.columns).equals(built["24/7"][0])

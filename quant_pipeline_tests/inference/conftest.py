@@ -169,9 +169,8 @@ def _with_news(desk: Desk, folder: Path) -> Desk:
     symbols = {**desk.universe.symbols, "BTC-USD": bitcoin, "SPY": load_universe().symbols["SPY"]}
     families = ("returns", "cross_asset", "macro", "news")
     features = desk.experiment.features.model_copy(update={"families": families})
-    library = Library(
-        ArticleStore(folder / "articles"), lambda symbol: EmbeddingStore(folder / f"{symbol}.h5"), ReleaseStore(folder / "releases")
-    )
+    articles, releases_ = ArticleStore(folder / "articles"), ReleaseStore(folder / "releases")
+    library = Library(articles, lambda symbol: EmbeddingStore(folder / f"{symbol}.h5"), releases_)
     return desk._replace(
         universe=desk.universe.model_copy(update={"symbols": symbols}), library=library,
         experiment=desk.experiment.model_copy(update={"features": features}),

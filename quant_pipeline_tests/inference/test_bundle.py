@@ -14,9 +14,10 @@ from quant_pipeline.ensemble.meta import fit_meta
 from quant_pipeline.ensemble.oof import oof_frame
 from quant_pipeline.errors import BundleError, DataError, StorageError
 from quant_pipeline.inference import bundle as module
-from quant_pipeline.inference.bundle import Bundle, BundleFacts, bundle_id, load_bundle, save_bundle, verify_bundle
+from quant_pipeline.inference.bundle import FORMAT, Bundle, BundleFacts, bundle_id, load_bundle, save_bundle, verify_bundle
 from quant_pipeline.models import registry
 from quant_pipeline.models.contract import Samples
+from quant_pipeline.models.folder import seal
 from quant_pipeline.models.probabilities import floored
 from quant_pipeline.views.feature_matrix import MOMENT, FeatureMatrix
 from quant_pipeline.views.reference import feature_reference
@@ -138,6 +139,38 @@ def test_the_manifest_tells_where_it_comes_from(folder):
     assert set(manifest["files"]) == set(contents(folder)) - {"manifest.json"}
 
 
+def test_a_bundle_of_an_older_format_is_refused_with_its_cure(copy):
+    seal(copy, "manifest.json", {**verify_bundle(copy), "format": FORMAT - 1})
+    with pytest.raises(BundleError, match=f"found format {FORMAT - 1}, wanted format {FORMAT}.*train again"):
+        load_bundle(copy)
+
+
+def test_features_are_prepared_by_the_fold_that_trained_the_models(parts, bundle):
+    close = 100 * np.exp(np.cumsum(1e-3 * np.random.default_rng(1).normal(size=400)))
+    opened = pl.Series("timestamp", np.arange(400) * 3_600_000_000).cast(pl.Datetime("us", "UTC"))
+    bars = pl.DataFrame([opened, opened.dt.offset_by("1h").alias("known_at"), pl.Series("close", close)])
+    features = bars.select("timestamp", pl.col("known_at").alias("decision_at"), a=pl.col("close")).tail(5)
+    told = bundle.prepared(features, bars)
+    assert told.columns == [*features.columns, *bundle.preparation.regimes.columns]
+    assert told["regime_p0"].null_count() == 0
+    assert told.equals(parts[2].table(features, bars))
+
+
+def test_a_model_may_read_fewer_columns_than_the_bundle(parts, tmp_path):
+    models, meta, preparation, reference, view = parts
+    wider = reference.with_columns(f=pl.Series(np.arange(reference.height, dtype=float)).cast(reference["a"].dtype))
+    save_bundle(tmp_path / "wide", models, meta, preparation, wider, FACTS)
+    loaded = load_bundle(tmp_path / "wide")
+    assert loaded.columns == tuple("abcdef")
+    with pytest.raises(DataError, match="no f"):
+        loaded.predict(view)
+    sixth = FeatureMatrix(view.decision_at, tuple("abcdef"), np.column_stack([view.values, view.values[:, 0]]))
+    columns = ["p_short", "p_neutral", "p_long", "fallback"]
+    narrow = save_bundle(tmp_path / "narrow", models, meta, preparation, reference, FACTS)
+    assert narrow != loaded.id
+    assert loaded.predict(sixth).select(columns).equals(load_bundle(tmp_path / "narrow").predict(view).select(columns))
+
+
 def test_every_flipped_byte_of_every_file_is_named(copy):
     rng = np.random.default_rng(0)
     for name, good in contents(copy).items():
@@ -213,9 +246,10 @@ def test_another_feature_set_is_no_failure_to_fall_back_from(parts, bundle):
 
 def test_parts_that_do_not_belong_together_are_refused(parts, tmp_path):
     models, meta, preparation, reference, _ = parts
+    fewer = {name: models[name] for name in ("lightgbm", "logistic")}
     with pytest.raises(BundleError, match="no model xgboost"):
-        save_bundle(tmp_path / "b", {name: models[name] for name in ("lightgbm", "logistic")}, meta, preparation, reference, FACTS)
-    with pytest.raises(BundleError, match="columns of lightgbm, .*that the reference lacks"):
+        save_bundle(tmp_path / "b", fewer, meta, preparation, reference, FACTS)
+    with pytest.raises(BundleError, match=r"columns of lightgbm, .*that the reference lacks"):
         save_bundle(tmp_path / "b", models, meta, preparation, reference.drop("e"), FACTS)
     with pytest.raises(BundleError, match="fallback"):
         save_bundle(tmp_path / "b", models, meta, preparation, reference, FACTS.model_copy(update={"fallback": "tcn"}))

@@ -20,7 +20,7 @@ SINCE = datetime(2024, 2, 1, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
-def with_families(desk, *families):
+def with_families(desk, *families: str):
     features = desk.experiment.features.model_copy(update={"families": families})
     return desk._replace(experiment=desk.experiment.model_copy(update={"features": features}))
 
@@ -91,7 +91,7 @@ def test_a_sentiment_stands_beside_its_own_article(news_desk, tones):
 
 def test_an_article_that_was_never_embedded_is_an_error_with_its_cure(news_desk, make_headlines):
     news_desk.library.articles.append("BTC-USD", make_headlines([(AT - HOUR, "nobody scored this")]), AT, backfill=True)
-    with pytest.raises(MissingUpstreamError, match="'nobody scored this'.*materialize news_embeddings first"):
+    with pytest.raises(MissingUpstreamError, match=r"'nobody scored this'.*materialize news_embeddings first"):
         gather(news_desk, "BTC-USD", SINCE, AT)
     assert gather(news_desk, "BTC-USD", SINCE, AT - 2 * HOUR).news.height  # known later, so not asked for
 

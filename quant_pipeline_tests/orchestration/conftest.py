@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 import pytest
 
 from quant_pipeline.orchestration.house import House
+
+if TYPE_CHECKING:
+    from quant_pipeline_tests.conftest import Home
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +26,29 @@ def default_house(tmp_path_factory) -> House:
 
     place = workplace({"QUANT_DATA": str(tmp_path_factory.mktemp("default"))})
     return House(place, load_universe(DEFAULT_UNIVERSE), load_experiment("default"))
+
+
+@pytest.fixture(scope="session")
+def told_home(tmp_path_factory, home_of_nothing) -> Home:
+    """A home whose models read other markets, macro releases, news and patterns; trained, then three hours live.
+
+    Never to be changed; ask for a copy.
+    """
+    from quant_pipeline.definitions import build_defs
+
+    families = ["returns", "cross_asset", "macro", "news", "candlestick_patterns", "smart_money"]
+    tiny = {
+        **home_of_nothing.tiny, "history_days": 60, "features": {**home_of_nothing.tiny["features"], "families": families},
+        "models": [home_of_nothing.tiny["models"][1]], "selection": {"folds": 2, "permutations": 1},
+    }  # fmt: skip
+    home = home_of_nothing.make(tmp_path_factory.mktemp("told"), tiny)
+    with home.runner() as runner:
+        runner.run(home.symbol, until="ensemble")
+        for hour in range(3):
+            defs = build_defs(home.house(as_of=home.as_of + timedelta(hours=hour)))
+            job = defs.resolve_job_def("hourly_inference")
+            assert job.execute_in_process(instance=runner.instance, partition_key=home.symbol).success
+    return home
 
 
 @pytest.fixture

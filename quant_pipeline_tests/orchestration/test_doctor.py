@@ -57,6 +57,23 @@ def test_a_folder_that_is_absent_is_wrong(findings, tmp_path):
     assert "nowhere" in text
 
 
+def test_where_news_and_releases_come_from_is_looked_at_only_where_they_are_read(findings, home, tmp_path):
+    assert {"news", "macro"}.isdisjoint(findings())
+    families = {"families": ["returns", "news", "macro"]}
+    reading = home.experiment(tmp_path / "reading.yaml", features=families)
+    found = findings(QUANT_EXPERIMENT=reading)
+    assert found["news"][0]
+    assert "encoder minilm in " in found["news"][1]
+    assert found["macro"] == (True, "releases from SimulatedSource")
+    (tmp_path / "bars").mkdir()
+    found = findings(QUANT_EXPERIMENT=reading, QUANT_PROFILE="files", QUANT_BARS=str(tmp_path / "bars"))
+    assert found["news"] == found["macro"] == (True, "no source of it in this profile: its features are left out")
+    nowhere = home.experiment(tmp_path / "nowhere.yaml", features=families, news={"encoder": str(tmp_path / "no-encoder")})
+    good, text = findings(QUANT_EXPERIMENT=nowhere)["news"]
+    assert not good
+    assert "no-encoder" in text
+
+
 def test_a_token_without_a_chat_is_wrong_and_stays_secret(findings):
     good, text = findings(QUANT_TELEGRAM_TOKEN="1:secret")["telegram"]  # noqa: S106 - not a real one
     assert (good, "QUANT_TELEGRAM_CHAT" in text, "secret" in text) == (False, True, False)

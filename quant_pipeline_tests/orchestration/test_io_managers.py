@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import dagster as dg
@@ -7,6 +5,7 @@ import polars as pl
 import pytest
 
 from quant_pipeline.errors import BundleError, DataError, MissingUpstreamError, StorageError
+from quant_pipeline.models.preparation.preparation import Preparation
 from quant_pipeline.orchestration.io_managers import FolderIOManager, TableIOManager
 from quant_pipeline.orchestration.partitions import fold_key
 
@@ -27,7 +26,7 @@ class Model:
             raise OSError(28, "No space left on device")
 
     @classmethod
-    def load(cls, folder: Path) -> Model:
+    def load(cls, folder: Path) -> "Model":
         return cls((folder / "weights").read_text())
 
 
@@ -77,6 +76,28 @@ def test_a_save_that_fails_keeps_the_old_folder(tmp_path):
         written(manager, ["meta"], Model("half", breaks=True))
     assert read(manager, ["meta"], Model).text == "old"
     assert [path.name for path in (tmp_path / "meta").iterdir()] == ["GC=F"]
+
+
+def test_the_folds_of_a_symbol_come_as_a_dict_of_the_annotated_class(tmp_path, make_preparation):
+    """What `bundle` asks for: one input, several partitions of a folder value."""
+    folds = dg.MultiPartitionsDefinition({"symbol": SYMBOLS, "fold": dg.StaticPartitionsDefinition(["fold_00", "holdout"])})
+    seen = {}
+
+    @dg.asset(partitions_def=folds, dagster_type=dg.Any)
+    def selection(context: dg.AssetExecutionContext):
+        return make_preparation(f"{context.partition_key.keys_by_dimension['fold']}_1h")
+
+    @dg.asset(partitions_def=SYMBOLS, dagster_type=dg.Any)
+    def reader(selection: dict[str, Preparation]):
+        seen.update(selection)
+        return Model()
+
+    resources = {"io_manager": FolderIOManager(tmp_path)}
+    for fold in ("fold_00", "holdout"):
+        dg.materialize([selection], partition_key=fold_key("GC=F", fold), resources=resources)
+    assert dg.materialize([selection, reader], selection=[reader], partition_key="GC=F", resources=resources).success
+    assert {key: type(value) for key, value in seen.items()} == dict.fromkeys(("fold_00|GC=F", "holdout|GC=F"), Preparation)
+    assert [seen[key].selection.columns for key in sorted(seen)] == [("fold_00_1h",), ("holdout_1h",)]
 
 
 @pytest.mark.parametrize("manager", [TableIOManager, FolderIOManager])

@@ -5,6 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from quant_pipeline.definitions import build_defs
+from quant_pipeline.orchestration.jobs import live_inputs
 from quant_pipeline.orchestration.runner import Runner, RunSummary
 
 SYMBOL = "BTC-USD"
@@ -25,6 +26,15 @@ def test_hourly_inference_run_twice_writes_one_signal(home):
     assert house.signals.table(SYMBOL).height == before + 1
     latest = house.signals.latest(SYMBOL)
     assert (latest.status, latest.as_of) == ("ok", house.workplace.as_of.replace(minute=0))
+
+
+def test_live_inputs_are_those_of_the_families(home_of_nothing):
+    def asked(*families: str) -> list[str]:
+        return live_inputs(home_of_nothing.house(features={"families": ["returns", *families]}))
+
+    assert asked() == ["raw_bars"]
+    assert asked("macro") == ["raw_bars", "macro_series"]
+    assert asked("news", "cross_asset") == ["raw_bars", "correlated_bars", "raw_news", "news_embeddings"]
 
 
 def test_drift_check_measures_and_says_whether_to_retrain(home):

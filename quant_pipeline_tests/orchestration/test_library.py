@@ -13,6 +13,7 @@ import pytest
 from quant_pipeline.errors import ConfigError
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration import library
+from quant_pipeline.orchestration.jobs import live_inputs
 from quant_pipeline.orchestration.library import (
     MACRO_PAST,
     articles,
@@ -237,12 +238,20 @@ def test_correlated_symbols_that_the_source_has_come_in(files, folder, minutes):
     assert files.store.last("GC=F", "1m") == minutes["timestamp"][-1]
 
 
+def test_a_symbol_without_correlated_ones_has_no_other_bars(bare_home, files):
+    alone = {SYMBOL: files.symbol(SYMBOL).model_copy(update={"correlated": ()})}
+    house = replace(files, universe=files.universe.model_copy(update={"symbols": alone}))
+    with bare_home.runner(house) as runner:
+        runner.materialize([dg.AssetKey("raw_bars"), dg.AssetKey("correlated_bars")], SYMBOL)
+    assert pl.read_parquet(house.workplace.lake / "correlated_bars" / f"{SYMBOL}.parquet").is_empty()
+
+
 def test_without_sources_the_features_are_left_out_and_named(bare_home, files):
     """The default experiment on bars alone: no column is made of what is not there."""
-    chosen = [["raw_bars"], ["correlated_bars"], ["raw_news"], ["news_embeddings"], ["macro_series"],
-              *(["bars", rung] for rung in files.experiment.rungs), ["macro_features"], ["news_features"], ["features"]]  # fmt: skip
+    rungs = [f"bars/{rung}" for rung in files.experiment.rungs]
+    chosen = [*live_inputs(files), *rungs, "macro_features", "news_features", "features"]
     with bare_home.runner(files) as runner:
-        runner.materialize([dg.AssetKey(path) for path in chosen], SYMBOL)
+        runner.materialize([dg.AssetKey.from_user_string(name) for name in chosen], SYMBOL)
 
         def metadata(name: str) -> Result:
             return runner.instance.get_latest_materialization_event(dg.AssetKey(name)).asset_materialization.metadata

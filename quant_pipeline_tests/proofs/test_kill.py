@@ -25,7 +25,8 @@ from quant_pipeline.inference.bundle import verify_bundle
 KILLS = 20
 SYMBOLS = ("GC=F", "BTC-USD", "SPY", "QQQ")  # killed until done, then the next one; then the next week
 START = datetime(2025, 6, 11, 10, 20, tzinfo=UTC)
-ALWAYS = {"raw_bars", "signals"}  # asked for in every run, and idempotent in what they write
+# asked for in every run, and idempotent in what they write
+ALWAYS = {"raw_bars", "correlated_bars", "raw_news", "macro_series", "signals"}
 HISTORY = ("dagster/code_version", "dagster/input_data_version/")
 
 

@@ -224,11 +224,9 @@ def world(simulated_minutes, simulated_source, universe):
 
 
 def _tables(source: SimulatedSource, symbol: str, start: datetime, end: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Headlines and releases; the simulated world has no bond of 30 years, so that of 10 lends it its numbers."""
+    """Headlines from some weeks before, and the releases of some years before."""
     begin = start - timedelta(days=45)
-    releases = source.releases(begin - timedelta(days=1_500), end)
-    lent = releases.filter(pl.col("series") == "DGS10").with_columns(series=pl.lit("DGS30"))
-    return source.headlines(symbol, begin, end), pl.concat([releases, lent]).sort("known_at", "series", maintain_order=True)
+    return source.headlines(symbol, begin, end), source.releases(begin - timedelta(days=1_500), end)
 
 
 @pytest.fixture(scope="module", params=["GC=F", "BTC-USD", "SPY"])

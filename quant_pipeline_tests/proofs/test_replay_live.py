@@ -1,7 +1,7 @@
 """Replay: signals emitted hour by hour through the live assets come back byte for byte from the full store.
 
-The clock is moved by hand. In each hour `raw_bars` fetches what is new and `signals` speaks, as `quant predict` and the
-hourly schedule do; nothing of a later hour is in the store by then.
+The clock is moved by hand. In each hour bars, other markets, headlines and releases that are new are fetched and `signals`
+speaks, as `quant predict` and the hourly schedule do; nothing of a later hour is in the stores by then.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from quant_pipeline.definitions import build_defs
 from quant_pipeline.files import write_parquet
 from quant_pipeline.inference.signals import Signal
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.jobs import live_inputs
 from quant_pipeline.orchestration.replaying import replay_symbol
 from quant_pipeline.orchestration.runner import Runner
 
@@ -53,10 +54,11 @@ class Desk:
     def tick(self, moment: datetime, *assets: str) -> None:
         """What one hourly run does, for every symbol that traded in the hour before."""
         house = self.at(moment)
+        assets = assets or (*live_inputs(house), "signals")
         runner = Runner(build_defs(house), self.instance, house)
         for symbol in SYMBOLS:
             if open_time_between(house.symbol(symbol).calendar, moment - HOUR, moment) > timedelta(0):
-                runner.materialize([dg.AssetKey(name) for name in assets or ("raw_bars", "signals")], symbol)
+                runner.materialize([dg.AssetKey(name) for name in assets], symbol)
 
     def replayed(self, *symbols: str) -> pl.DataFrame:
         """Every emitted signal of `symbols` against itself computed again."""

@@ -165,7 +165,7 @@ class _Work:
 
 def by_symbol(bars: pl.DataFrame, house: House, symbol: str) -> dict[str, pl.DataFrame]:
     """Bars of each correlated symbol of `symbol`, without rows where there are none."""
-    return {name: bars.filter(pl.col("symbol") == name).drop("symbol") for name in house.symbol(symbol).correlated}
+    return {name: bars.filter(pl.col("other") == name).drop("other") for name in house.symbol(symbol).correlated}
 
 
 def _audit_spec(asset: str) -> dg.AssetCheckSpec:

@@ -63,6 +63,7 @@ def _correlated_bars(house: House) -> dg.AssetsDefinition:
         description="Primary bars of the correlated symbols up to the training cutoff; one without data is named, not invented.",
     )
     def correlated_bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
+        from quant_pipeline.bars.schema import RUNG_SCHEMA
         from quant_pipeline.inference.context import primary_bars
         from quant_pipeline.orchestration.library import ingest_correlated
 
@@ -70,7 +71,7 @@ def _correlated_bars(house: House) -> dg.AssetsDefinition:
         missing = ingest_correlated(house, symbol)
         span = house.history_start(symbol), house.cutoff(symbol)
         bars = {name: primary_bars(house.desk(), name, *span) for name in house.symbol(symbol).correlated}
-        frame = pl.concat(_named(name, part) for name, part in bars.items())
+        frame = pl.concat([_named("", pl.DataFrame(schema=RUNG_SCHEMA)), *(_named(name, part) for name, part in bars.items())])
         counts = {name: part.height for name, part in bars.items()}
         return table_result(frame, time="known_at", extra={"bars": counts, "missing": missing})
 
@@ -126,5 +127,5 @@ def _macro_series(house: House) -> dg.AssetsDefinition:
     return macro_series
 
 
-def _named(symbol: str, bars: pl.DataFrame) -> pl.DataFrame:
-    return bars.with_columns(symbol=pl.lit(symbol))
+def _named(other: str, bars: pl.DataFrame) -> pl.DataFrame:
+    return bars.with_columns(other=pl.lit(other))
