@@ -124,9 +124,9 @@ def default() -> Experiment:
 def make_house(tmp_path_factory, universe) -> Callable[..., House]:
     """Maker of a house on the simulated market, with the clock pinned, in `folder` or a folder of its own."""
 
-    def make(experiment: Experiment, *, folder: Path | None = None, traded: Universe = universe) -> House:
+    def make(experiment: Experiment, *, folder: Path | None = None, traded: Universe = universe, at: datetime = AT) -> House:
         data = folder or tmp_path_factory.mktemp("data")
-        return House(Workplace("simulated", data, data / "raw", AT), traded, experiment)
+        return House(Workplace("simulated", data, data / "raw", at), traded, experiment)
 
     return make
 
@@ -135,13 +135,15 @@ def make_house(tmp_path_factory, universe) -> Callable[..., House]:
 def train(make_house) -> Callable[..., Run]:
     """Run the whole pipeline through Dagster, from the source to the bundle, and return what it made."""
 
-    def run(symbol: str, experiment: Experiment, *, resources: Callable[[House], dict[str, Any]] = lambda _: {}) -> Run:
+    def run(
+        symbol: str, experiment: Experiment, *, resources: Callable[[House], dict[str, Any]] = lambda _: {}, at: datetime = AT
+    ) -> Run:
         import dagster as dg
 
         from quant_pipeline.definitions import build_defs
         from quant_pipeline.orchestration.runner import Runner
 
-        house = make_house(experiment)
+        house = make_house(experiment, at=at)
         with dg.DagsterInstance.ephemeral() as instance:
             Runner(build_defs(house, resources=resources(house)), instance, house).run(symbol, until="ensemble")
         return Run(house, symbol)
