@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quant_pipeline.errors import ConfigError, QuantError
+from quant_pipeline.errors import ConfigError, MissingUpstreamError, QuantError
 from quant_pipeline.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -107,7 +108,13 @@ def embed_news(house: House, symbol: str) -> Ledger:
     if not has_news(house):
         return Ledger(notes={"absent": ABSENT})
     titles = articles(house).read(symbol)["title"].unique(maintain_order=True).to_list()
-    return embeddings(house, symbol).ensure(titles, encoder(house.experiment.news.encoder))
+    store = embeddings(house, symbol)
+    with suppress(MissingUpstreamError):
+        store.lookup(titles)
+        ledger = Ledger(rows_in=len(titles))
+        ledger.drop("stored", len(titles))
+        return ledger  # most hours bring no new headline, and need no model in memory
+    return store.ensure(titles, encoder(house.experiment.news.encoder))
 
 
 def macro_source(house: House) -> MacroSource | None:

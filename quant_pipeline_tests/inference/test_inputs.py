@@ -79,10 +79,19 @@ def test_its_columns_stand_beside_the_features_of_the_same_decision(rungs, exper
 
 
 @pytest.mark.usefixtures("made")
-def test_later_rows_alone_are_those_of_the_whole(rungs, experiment):
+def test_later_rows_alone_are_those_of_the_whole_and_nothing_older_is_encoded(rungs, experiment, monkeypatch):
     whole = decision_features(rungs, ALONE, experiment, "24/7")
+    encode, rows = Encoder.encode, []
+
+    def counted(self, bars, **named: object):
+        told = encode(self, bars, **named)
+        rows.append(told.height)
+        return told
+
+    monkeypatch.setattr(Encoder, "encode", counted)
     later = decision_features(rungs, ALONE, experiment, "24/7", since=AT - 30 * HOUR)
     assert_frame_equal(later, whole.filter(pl.col("decision_at") > AT - 30 * HOUR))
+    assert rows == [30]
 
 
 def test_the_model_is_opened_once_for_equal_settings(made, rungs, experiment):

@@ -155,6 +155,20 @@ def test_drift_is_measured_on_every_column_of_the_bundle_that_is_no_clock(told_h
     assert set(table["feature"]) == set(house.live_bundle(SYMBOL, house.workplace.now()).columns) - set(clock_features())
 
 
+def test_the_gallery_names_every_pattern_by_its_pivot_and_its_confirmation(told_home, tmp_path):
+    copy = told_home.copy(tmp_path / "home")
+    with copy.runner() as runner:
+        runner.materialize([dg.AssetKey("pattern_gallery")], SYMBOL)
+    table = pl.read_parquet(copy.lake / "pattern_gallery" / f"{SYMBOL}.parquet")
+    bars = pl.read_parquet(copy.lake / "bars" / "1h" / f"{SYMBOL}.parquet")
+    assert table["pattern"].n_unique() > 20
+    assert table.select((pl.col("start_at") <= pl.col("pivot_at")) & (pl.col("pivot_at") <= pl.col("known_at"))).to_series().all()
+    assert table.join(bars, on="known_at", how="anti").is_empty()  # known at the close of a bar
+    page = copy.data / "reports" / "simulated" / SYMBOL / "pattern_gallery.html"
+    assert "SIMULATED" in page.read_text()
+    assert page.with_suffix(".png").is_file()
+
+
 def test_predict_fetches_what_is_new_of_every_input(quant, told_home, house, tmp_path):
     copy = told_home.copy(tmp_path / "home")
     moment = house.workplace.now() + 9 * HOUR

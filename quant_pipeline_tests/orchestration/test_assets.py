@@ -30,7 +30,7 @@ def test_every_asset_says_something_worth_seeing(records):
     }
     assert pictures == {
         "features", "labels", "sample_weights", "splits", "regimes", "selection", "oof_predictions", "meta_learner", "bundle",
-        "skill_report", "backtest", "drift_report",
+        "skill_report", "backtest", "drift_report", "feature_dictionary",
     }  # fmt: skip
     assert all(len(made.metadata) >= 3 for made in records.values())
 

@@ -23,7 +23,7 @@ ASSETS = {
     "models": {"models/lightgbm", "models/xgboost", "models/logistic", "oof_predictions"},
     "ensemble": {"meta_learner"},
     "deploy": {"bundle", "champion"},
-    "reports": {"skill_report", "backtest", "drift_report", "pattern_gallery"},
+    "reports": {"skill_report", "backtest", "drift_report", "pattern_gallery", "feature_dictionary"},
     "signals": {"signals"},
 }  # fmt: skip
 TABLES = ("features", "pattern_features", "macro_features", "news_features")

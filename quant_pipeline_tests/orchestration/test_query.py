@@ -6,8 +6,8 @@ from quant_pipeline.errors import ConfigError
 from quant_pipeline.orchestration.query import ask, tables
 
 TABLES = {
-    "backtest", "barriers", "bars_15m", "bars_1h", "bars_1m", "bundle", "channels_15m", "channels_1h", "drift_report", "features",
-    "labels", "oof_predictions", "sample_weights", "signals", "skill_report", "splits",
+    "backtest", "barriers", "bars_15m", "bars_1h", "bars_1m", "bundle", "channels_15m", "channels_1h", "drift_report",
+    "feature_dictionary", "features", "labels", "oof_predictions", "sample_weights", "signals", "skill_report", "splits",
 }  # fmt: skip
 
 

@@ -15,9 +15,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import dagster as dg
+import h5py
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from quant_pipeline.files import TEMPORARY
 from quant_pipeline.inference.bundle import verify_bundle
@@ -27,6 +29,7 @@ SYMBOLS = ("GC=F", "BTC-USD", "SPY", "QQQ")  # killed until done, then the next 
 START = datetime(2025, 6, 11, 10, 20, tzinfo=UTC)
 # asked for in every run, and idempotent in what they write
 ALWAYS = {"raw_bars", "correlated_bars", "raw_news", "macro_series", "signals"}
+FAMILIES = ["returns", "volatility", "cross_asset", "macro", "news", "candlestick_patterns"]  # every kind of input
 HISTORY = ("dagster/code_version", "dagster/input_data_version/")
 
 
@@ -88,6 +91,9 @@ def _open(path) -> None:
         json.loads(path.read_text())
     elif path.suffix == ".jsonl":
         [json.loads(line) for line in path.read_text().splitlines()]
+    elif path.suffix == ".h5":
+        with h5py.File(path, "r") as file:
+            assert file["embedding"][:].shape[0] == file["text_hash"].shape[0] > 0
     elif path.suffix == ".html":
         assert path.read_text().rstrip().endswith("</html>")
     elif path.suffix == ".png":
@@ -142,11 +148,26 @@ def assert_whole(shell, made: Counter[tuple[object, ...]], statuses: Counter[str
     assert set(statuses) <= {"SUCCESS", "FAILURE"}
 
 
+@pytest.fixture
+def quick_shell(shell):
+    """Maker of a shell whose runs are short, and write every kind of file."""
+
+    def make(name: str = "home"):
+        place = shell(name)
+        path = place.home / "small.yaml"
+        told = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({**told, "features": {**told["features"], "families": FAMILIES}}))
+        return place
+
+    return make
+
+
 # in the order in which a run meets them
 FEW = ("after /building", "before /skill_report.html")
 MANY = (
-    "before /1m/progress.json", "after /bars/15m/BTC-USD.parquet", "before /features/BTC-USD.parquet",
-    "after /labels/BTC-USD.parquet", "after /models/lightgbm/fold_01/BTC-USD", "before /models/logistic/holdout/BTC-USD",
+    "before /1m/progress.json", "after /bars/15m/BTC-USD.parquet", "before /embeddings/BTC-USD/minilm.h5",
+    "before /features/BTC-USD.parquet", "after /labels/BTC-USD.parquet", "before /selection/fold_00/BTC-USD",
+    "after /models/lightgbm/fold_01/BTC-USD", "after /regimes/holdout/BTC-USD", "before /models/logistic/holdout/BTC-USD",
     "before /meta_learner/BTC-USD", "after /manifest.json", "before /building", "before /champions/BTC-USD.jsonl",
     "after /champions/BTC-USD.jsonl", "before /skill_report.png", "after /skill_report/BTC-USD.parquet",
     "before /signals/BTC-USD.parquet",
@@ -154,9 +175,9 @@ MANY = (
 
 
 @pytest.mark.parametrize("moments", [FEW, pytest.param(MANY, marks=pytest.mark.long)], ids=["few", "many"])
-def test_kills_beside_a_rename(shell, moments, monkeypatch):
+def test_kills_beside_a_rename(quick_shell, moments, monkeypatch):
     """The worst moments: something whole that has no name yet, or that no record knows of."""
-    place = shell()
+    place = quick_shell()
     for moment in moments:
         process = place.start("run", "BTC-USD", script=SUICIDE, KILL_AT=moment)
         printed, _ = process.communicate()
@@ -170,8 +191,8 @@ def test_kills_beside_a_rename(shell, moments, monkeypatch):
 
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
-def test_twenty_kills(shell, monkeypatch, capsys):
-    undisturbed, disturbed = shell("undisturbed"), shell("disturbed")
+def test_twenty_kills(quick_shell, monkeypatch, capsys):
+    undisturbed, disturbed = quick_shell("undisturbed"), quick_shell("disturbed")
     begun = time.monotonic()
     undisturbed.quant("run", SYMBOLS[0], QUANT_AS_OF=START.isoformat())
     whole = time.monotonic() - begun
