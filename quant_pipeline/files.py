@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -44,6 +45,24 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         remove(temporary)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`: wait until no other process does; the kernel frees the lock of a killed one.
+
+    Raises `StorageError` when the disk refuses the file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except OSError as error:
+        raise StorageError(
+            str(path), found=error, wanted="a writable disk with room", mend=f"free space or fix permissions under {path.parent}"
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def refused_by_disk(error: BaseException | None) -> StorageError | None:

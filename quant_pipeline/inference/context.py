@@ -70,12 +70,12 @@ def primary_bars(desk: Desk, symbol: str, start: datetime, moment: datetime) -> 
 
 
 def news_table(library: Library, symbol: str, start: datetime, moment: datetime) -> pl.DataFrame | None:
-    """NEWS of `symbol` known in [start, moment], scored; None without a store of articles.
+    """NEWS of `symbol` known in [start, moment], scored; None where none was ever collected.
 
     Raises:
         MissingUpstreamError: an article that was never embedded.
     """
-    if library.articles is None or library.embeddings is None:
+    if library.articles is None or library.embeddings is None or not library.articles.folder(symbol).exists():
         return None
     articles = library.articles.read(symbol, start, moment)
     if articles.is_empty():

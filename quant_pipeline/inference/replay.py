@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from quant_pipeline.errors import BundleError
+from quant_pipeline.errors import BundleError, QuantError
 from quant_pipeline.inference.account import Desk
 from quant_pipeline.inference.bundle import Bundle
 from quant_pipeline.inference.predictor import Predictor
@@ -76,7 +76,10 @@ def _compare(predictor: Predictor, load: Callable[[str], Bundle], emitted: Signa
         bundle = load(emitted.bundle_id) if emitted.bundle_id else None
     except BundleError as error:
         return *known, False, [], f"the bundle cannot be opened: {error}"
-    again = predictor.signal(emitted.symbol, bundle, emitted.as_of)
+    try:
+        again = predictor.signal(emitted.symbol, bundle, emitted.as_of)
+    except QuantError as error:
+        return *known, False, [], f"it cannot be computed again: {error}"
     if again.canonical() == emitted.canonical():
         return *known, True, [], ""
     differing = differing_fields(emitted, again)
@@ -92,7 +95,7 @@ def differing_fields(one: Signal, other: Signal) -> list[str]:
 def _cause(emitted: Signal, again: Signal, differing: set[str]) -> str:
     if "data_hash" in differing:
         then, now = (f"{signal.last_bar_at:%Y-%m-%d %H:%M}" if signal.last_bar_at else "none" for signal in (emitted, again))
-        told = "the raw bars of the window are not those of then: some arrived late, or the store was rebuilt"
+        told = "the bars, headlines or releases of the window are not those of then: some arrived late, or a store was rebuilt"
         return f"{told} (newest then {then}, now {now})"
     if differing & {"experiment", "profile", "simulated"}:
         then, now = (f"experiment {signal.experiment!r}, profile {signal.profile!r}" for signal in (emitted, again))

@@ -9,14 +9,11 @@ The JSON files are the record; the Parquet table beside them is derived, for que
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,7 +23,7 @@ import polars as pl
 import pydantic
 
 from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import TEMPORARY, remove, replacing, write_parquet
+from quant_pipeline.files import TEMPORARY, locked, remove, replacing, write_parquet
 
 LOG = logging.getLogger(__name__)
 Status = Literal["ok", "stale", "no_data", "no_model", "failed"]
@@ -203,7 +200,7 @@ class SignalStore:
     def _sync(self, symbol: str, changed: Path | None = None) -> pl.DataFrame:
         """The table of `symbol`, first rewritten when files are missing from it, are newer than it, or `changed`."""
         path = self._table_path(symbol)
-        with _locked(self._folder(symbol) / ".lock"):
+        with locked(self._folder(symbol) / ".lock"):
             table = pl.read_parquet(path) if path.exists() else pl.DataFrame(schema=_DTYPES)
             written_at = path.stat().st_mtime_ns if path.exists() else 0
             known = set(table["as_of"].dt.strftime("%Y%m%dT%H%MZ"))
@@ -235,19 +232,6 @@ def _create(path: Path, content: bytes) -> bool:
     finally:
         remove(temporary)
     return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One writer of a table at a time, across processes."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("w")
-    except OSError as error:
-        raise _storage_error(path, error) from error
-    with stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _storage_error(path: Path, error: OSError) -> StorageError:

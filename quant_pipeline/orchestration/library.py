@@ -132,6 +132,8 @@ def macro_source(house: House) -> MacroSource | None:
     from quant_pipeline.sources.macro.files import MacroFiles
 
     read = tuple(code for code in SERIES.values() if (folder / f"{code}.csv").is_file())  # others are in no feature
+    if not read:
+        return None
     return MacroFiles(folder, series=read, lag_days=house.experiment.macro.lag_days, hours=house.experiment.macro.hours)
 
 

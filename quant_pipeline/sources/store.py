@@ -6,22 +6,18 @@ prices included: `bars/clean.py` judges them.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TextIO
 from urllib.parse import quote
 
 import polars as pl
 
 from quant_pipeline.bars.schema import BARS_SCHEMA, check_bars
 from quant_pipeline.config.timeframes import duration, minutes
-from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import frame_hash, write_parquet
+from quant_pipeline.errors import DataError
+from quant_pipeline.files import frame_hash, locked, write_parquet
 from quant_pipeline.ledger import Ledger
 
 _VALUES = [name for name in BARS_SCHEMA if name != "timestamp"]
@@ -71,7 +67,7 @@ class RawStore:
             return ledger
         distinct = frame.unique(maintain_order=True, keep="first")
         ledger.drop("repeated", frame.height - distinct.height)
-        with self._locked(symbol):
+        with locked(self.folder(symbol) / ".lock"):
             revised = [
                 self._append_month(self.folder(symbol, interval) / f"{month}.parquet", rows, ledger)
                 for (month,), rows in sorted(distinct.group_by(pl.col("timestamp").dt.strftime("%Y-%m"), maintain_order=True))
@@ -167,23 +163,6 @@ class RawStore:
 
     def _months(self, symbol: str, interval: str) -> list[Path]:
         return sorted(self.folder(symbol, interval).glob("????-??.parquet"))
-
-    @contextmanager
-    def _locked(self, symbol: str) -> Iterator[None]:
-        """Wait until no other process appends to `symbol`; the kernel frees the lock of a killed one."""
-        with _open_lock(self.folder(symbol) / ".lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-
-def _open_lock(path: Path) -> TextIO:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w")
-    except OSError as error:
-        raise StorageError(
-            str(path), found=error, wanted="a writable disk with room", mend=f"free space or fix permissions under {path.parent}"
-        ) from error
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -96,8 +96,12 @@ def test_an_article_that_was_never_embedded_is_an_error_with_its_cure(news_desk,
     assert gather(news_desk, "BTC-USD", SINCE, AT - 2 * HOUR).news.height  # known later, so not asked for
 
 
-def test_a_symbol_nobody_writes_about_has_news_without_rows(news_desk):
-    quiet = gather(news_desk, "ETH-USD", SINCE, AT)
+def test_a_symbol_whose_news_was_never_collected_has_none(news_desk):
+    assert gather(news_desk, "ETH-USD", SINCE, AT).news is None
+
+
+def test_a_window_without_headlines_has_news_without_rows(news_desk):
+    quiet = gather(news_desk, "BTC-USD", SINCE - timedelta(days=900), SINCE - timedelta(days=800))
     assert dict(quiet.news.schema) == dict(NEWS_SCHEMA)
     assert quiet.news.is_empty()
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_pipeline.errors import DataError, StorageError
+from quant_pipeline.files import locked
 from quant_pipeline.inference import signals as module
 from quant_pipeline.inference.signals import Signal, SignalStore
 
@@ -130,7 +131,7 @@ def test_a_replaced_signal_shows_though_its_file_looks_older_than_the_table(stor
 def test_one_writer_of_a_table_at_a_time(store):
     store.write(signal())
     writer = threading.Thread(target=store.write, args=[signal(as_of=AT + HOUR)])
-    with module._locked(store.root / "GC=F" / ".lock"):
+    with locked(store.root / "GC=F" / ".lock"):
         writer.start()
         writer.join(0.3)
         assert writer.is_alive()

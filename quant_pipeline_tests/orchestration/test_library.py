@@ -218,6 +218,8 @@ def test_yahoo_asks_fred_with_a_key_and_feeds_for_news(yahoo, monkeypatch):
 
 def test_yahoo_without_a_key_reads_files(yahoo, tmp_path, monkeypatch):
     monkeypatch.setenv("QUANT_MACRO", str(tmp_path))
+    assert macro_source(yahoo) is None  # a folder without any series that a feature reads
+    (tmp_path / "DGS10.csv").write_text("period,value,released_at\n2024-01-02,3.9,2024-01-03\n")
     assert macro_source(yahoo).folder == tmp_path
 
 

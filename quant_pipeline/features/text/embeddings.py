@@ -6,11 +6,9 @@ then takes its place. A kill loses the batch that was being computed, and nothin
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from quant_pipeline.errors import DataError, MissingUpstreamError, StorageError
-from quant_pipeline.files import replacing
+from quant_pipeline.errors import DataError, MissingUpstreamError
+from quant_pipeline.files import locked, replacing
 from quant_pipeline.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -134,7 +132,7 @@ class EmbeddingStore:
         computed = encoder.analyse(texts)
         key = np.array([text_hash(text) for text in texts], _HASH)
         new = _Table(encoder.id, key, computed.embedding, computed.sentiment)
-        with self._locked():
+        with locked(self.path.with_name(f".{self.path.name}.lock")):
             _write(self.path, self._of(encoder).joined(new))
 
     def _incomplete(self, found: str) -> MissingUpstreamError:
@@ -142,22 +140,6 @@ class EmbeddingStore:
             f"embeddings {self.path}", found=found, wanted="every text that is asked for",
             mend="materialize news_embeddings first",
         )  # fmt: skip
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Wait until no other process writes; the kernel frees the lock of a killed one."""
-        path = self.path.with_name(f".{self.path.name}.lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.open("w")
-        except OSError as error:
-            raise StorageError(
-                str(path), found=error, wanted="a writable disk with room",
-                mend=f"free space or fix permissions under {path.parent}",
-            ) from error  # fmt: skip
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def text_hash(text: str) -> bytes:

@@ -6,9 +6,6 @@ period is a new row with its own `released_at`, and another value for the same `
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
@@ -17,8 +14,8 @@ from urllib.parse import quote
 import polars as pl
 
 from quant_pipeline.bars.moments import require_columns
-from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import frame_hash, write_parquet
+from quant_pipeline.errors import DataError
+from quant_pipeline.files import frame_hash, locked, write_parquet
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.base import RELEASES_SCHEMA, UTC_TIME
 
@@ -109,7 +106,7 @@ class ReleaseStore:
         ledger.drop("repeated", told.height - distinct.height)
         if distinct.is_empty():
             return ledger
-        with self._locked():
+        with locked(self.root / ".lock"):
             groups = distinct.group_by("series", maintain_order=True)
             conflicts = [self._append_series(self._path(str(series)), rows, ledger) for (series,), rows in groups]
             self._record(pl.concat(conflicts), fetched_at, ledger)
@@ -165,24 +162,6 @@ class ReleaseStore:
 
     def _path(self, series: str) -> Path:
         return self.root / "series" / f"{quote(series, safe='')}.parquet"
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Wait until no other process appends; the kernel frees the lock of a killed one."""
-        path = self.root / ".lock"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = path.open("w")
-        except OSError as error:
-            raise StorageError(
-                str(path),
-                found=error,
-                wanted="a writable disk with room",
-                mend=f"free space or fix permissions under {self.root}",
-            ) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def _checked(frame: pl.DataFrame) -> pl.DataFrame:

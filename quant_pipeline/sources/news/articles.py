@@ -6,11 +6,9 @@ read stays the same for ever.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,8 +17,8 @@ from urllib.parse import quote
 import polars as pl
 
 from quant_pipeline.bars.moments import Int64s, microseconds, require_columns, to_microseconds
-from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import frame_hash, write_parquet
+from quant_pipeline.errors import DataError
+from quant_pipeline.files import frame_hash, locked, write_parquet
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.base import HEADLINES_SCHEMA, UTC_TIME
 from quant_pipeline.sources.news.titles import article_id, title_key
@@ -84,7 +82,7 @@ class ArticleStore:
         ledger = Ledger(rows_in=rows.height)
         if rows.is_empty():
             return ledger
-        with self._locked(symbol):
+        with locked(self.folder(symbol) / ".lock"):
             why = copies(rows, self.read(symbol), self.same_title)
             for reason in (_REPEATED, _STORED):
                 ledger.drop(reason, int((why == reason).sum()))
@@ -114,22 +112,6 @@ class ArticleStore:
 
     def _months(self, symbol: str) -> list[Path]:
         return sorted(self.folder(symbol).glob("????-??.parquet"))
-
-    @contextmanager
-    def _locked(self, symbol: str) -> Iterator[None]:
-        """Wait until no other process appends to `symbol`; the kernel frees the lock of a killed one."""
-        path = self.folder(symbol) / ".lock"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = path.open("w")
-        except OSError as error:
-            raise StorageError(
-                str(path), found=error, wanted="a writable disk with room",
-                mend=f"free space or fix permissions under {path.parent}",
-            ) from error  # fmt: skip
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def copies(rows: pl.DataFrame, stored: pl.DataFrame, same_title: timedelta) -> pl.Series:
