@@ -20,6 +20,8 @@ class SelectionSettings(Settings):
 
     Attributes:
         enabled: off keeps every column.
+        shift: a column whose values in the oldest and the newest third of the rows are further apart than this
+            (Kolmogorov-Smirnov, 0 to 1) tells the time rather than the market; 1 keeps all.
         correlation: of two columns whose Spearman correlation is larger than this in size, the less informative one goes.
         max_features: most columns that stay.
         min_features: as many of the best stay even where none proves itself, as in a market without signal.
@@ -30,13 +32,14 @@ class SelectionSettings(Settings):
     """
 
     enabled: bool = True
+    shift: float = pydantic.Field(default=0.5, gt=0, le=1)
     correlation: float = pydantic.Field(default=0.95, gt=0, le=1)
     max_features: int = pydantic.Field(default=120, ge=1)
     min_features: int = pydantic.Field(default=20, ge=1)
     folds: int = pydantic.Field(default=3, ge=2, le=20)
     embargo: Annotated[timedelta, pydantic.BeforeValidator(_duration)] = timedelta(hours=5)
     permutations: int = pydantic.Field(default=3, ge=1, le=100)
-    stability: float = pydantic.Field(default=0.5, ge=0, le=1)
+    stability: float = pydantic.Field(default=1.0, ge=0, le=1)
 
     @pydantic.model_validator(mode="after")
     def _least_is_at_most_the_most(self) -> Self:

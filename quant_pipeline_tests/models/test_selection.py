@@ -7,6 +7,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import ks_2samp
 
 from quant_pipeline.config.selection import SelectionSettings
 from quant_pipeline.errors import ConfigError, DataError
@@ -34,6 +35,7 @@ def _table(rng):
     columns["always_one"] = np.ones(ROWS)
     columns["one_or_nothing"] = np.where(rng.random(ROWS) < 0.5, 1.0, np.nan)
     columns["nothing"] = np.full(ROWS, np.nan)
+    columns["level"] = 0.01 * np.arange(ROWS) + rng.normal(size=ROWS)  # each value belongs to a season of the rows
     return columns
 
 
@@ -180,3 +182,24 @@ def test_settings_are_read_and_refused_by_name():
         SelectionSettings.parse({"min_features": 60, "max_features": 50}, "selection")
     with pytest.raises(ConfigError, match="write 'max_features'"):
         SelectionSettings.parse({"max_feature": 50}, "selection")
+
+
+def test_a_column_that_tells_the_time_goes_and_its_distance_is_that_of_scipy(samples, chosen):
+    row = chosen.report.row(by_predicate=pl.col("feature") == "level", named=True)
+    values = samples.view.values[:, samples.view.columns.index("level")]
+    expected = ks_2samp(values[: ROWS // 3], values[-ROWS // 3 :]).statistic
+    assert not row["kept"]
+    assert row["reason"].startswith(f"wanders: Kolmogorov-Smirnov {expected:.2f}")
+
+
+def test_without_the_limit_it_may_stay(samples):
+    free = select(samples, ENDS, SMALL.model_copy(update={"shift": 1.0}), seed=3)
+    assert not free.report["reason"].str.starts_with("wanders").any()
+
+
+def test_a_market_of_levels_alone_keeps_the_least_number(samples):
+    rng = np.random.default_rng(5)
+    levels = np.column_stack([0.01 * (k + 1) * np.arange(ROWS) + rng.normal(size=ROWS) for k in range(8)]).astype(np.float32)
+    view = FeatureMatrix(samples.view.decision_at, tuple(f"level_{k}" for k in range(8)), levels)
+    found = select(Samples(view, samples.label, samples.weight, samples.returns), ENDS, SMALL, seed=3)
+    assert found.report["reason"].str.starts_with("wanders").sum() == 8 - SMALL.min_features

@@ -33,6 +33,8 @@ from quant_pipeline.views.feature_matrix import FeatureMatrix
 
 LEAST_ROWS = 100
 """Rows of a block below which its log-loss says nothing: mutual information alone then orders the columns."""
+LEAST_VALUES = 50
+"""Values of a third below which its distribution says nothing."""
 KEPT = "kept"
 SCHEMA = {
     "feature": pl.String, "kept": pl.Boolean, "reason": pl.String, "mutual_information": pl.Float64,
@@ -110,6 +112,7 @@ def select(samples: Samples[FeatureMatrix], label_end: pl.Series, settings: Sele
     if not report.racing.size:
         raise DataError("features of the selection", found=f"{len(report.columns)} columns, each constant or empty",
                         wanted="one that changes", mend="use a longer history or other feature families")  # fmt: skip
+    _drop_wandering(report, samples.view.values, settings)
     correlation = _drop_alike(report, samples, settings.correlation)
     _judge(report, samples, Windows(microseconds(samples.view.decision_at), microseconds(label_end)), correlation, settings, seed)
     return report.selection()
@@ -128,6 +131,29 @@ def _drop_empty(report: _Report, values: Values) -> None:
         original = first.setdefault(clean[place].tobytes(), int(place))
         if original != place:
             report.reason[place] = f"duplicate of {report.columns[original]}"
+
+
+def _drop_wandering(report: _Report, values: Values, settings: SelectionSettings) -> None:
+    """Columns whose oldest and newest third are too far apart, but never so many that fewer than `min_features` stay.
+
+    A price level or a yield takes each value once in a training span, so that trees learn dates from it.
+    """
+    racing, third = report.racing, len(values) // 3
+    apart = np.array([_distance(values[:third, place], values[-third:, place]) for place in racing])
+    for rank, order in enumerate(np.argsort(-apart, kind="stable")):
+        if apart[order] <= settings.shift or racing.size - rank <= settings.min_features:
+            return
+        report.reason[racing[order]] = f"wanders: Kolmogorov-Smirnov {apart[order]:.2f} from the oldest to the newest third"
+
+
+def _distance(older: Values, newer: Values) -> float:
+    """Largest difference of the two distribution functions (Kolmogorov-Smirnov); 0 where either has too few values."""
+    older, newer = (np.sort(part[~np.isnan(part)]) for part in (older, newer))
+    if min(older.size, newer.size) < LEAST_VALUES:
+        return 0.0
+    both = np.concatenate([older, newer])
+    shares = [np.searchsorted(part, both, side="right") / part.size for part in (older, newer)]
+    return float(np.abs(shares[0] - shares[1]).max())
 
 
 def _drop_alike(report: _Report, samples: Samples[FeatureMatrix], most: float) -> FloatArray:
