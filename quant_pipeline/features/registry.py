@@ -11,7 +11,6 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,11 +49,6 @@ FAMILY_MODULES = {
     "channels": "channels",
 }
 """Module of each family, in the order of the columns."""
-FAMILY_MODULES = {
-    family: module
-    for family, module in FAMILY_MODULES.items()
-    if (Path(__file__).parent / f"{module.replace('.', '/')}.py").exists()
-}
 FAMILIES = tuple(FAMILY_MODULES)
 
 PRIMARY = "primary"

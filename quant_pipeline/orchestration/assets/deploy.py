@@ -26,19 +26,15 @@ def deploy_assets(house: House) -> list[dg.AssetsDefinition]:
 
 def _bundle(house: House) -> dg.AssetsDefinition:
     names = [model.name for model in house.experiment.models]
-    version = code_version("inference/bundle", "inference/build", "views/reference", settings=(house.experiment,))
-    tables = ("meta_learner", "features", "labels", "splits", "selection")
+    rooms = ("inference/bundle", "inference/build", "models/preparation/preparation", "views/reference")
+    version = code_version(*rooms, settings=(house.experiment,))
 
     @described(
         "deploy",
         version,
         kinds={"json"},
         stored="table",
-        ins={
-            **{name: dg.AssetIn() for name in tables},
-            **primary_bars(house),
-            **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names},
-        },
+        ins=_parts(house, names),
         deps=["raw_bars"],
         partitions_def=symbols(house),
         description="The holdout fold's models and the meta-learner, sealed. The table is what they say of the final test span.",
@@ -63,16 +59,10 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         parts = BundleParts(fitted, meta_learner, selection[final], features, bars, labels, splits)
         cutoff = house.cutoff(symbol)
         folder, forecasts = build_bundle(
-            house.workplace.bundles / symbol,
-            parts,
-            house.experiment,
-            symbol=symbol,
-            as_of=cutoff,
-            data_fingerprint=house.store.fingerprint(symbol, until=cutoff),
-            test_log=test_log(house, symbol),
-            who=context.run.run_id,
-            when=house.workplace.now(),
-        )
+            house.workplace.bundles / symbol, parts, house.experiment, symbol=symbol, as_of=cutoff,
+            data_fingerprint=house.store.fingerprint(symbol, until=cutoff), test_log=test_log(house, symbol),
+            who=context.run.run_id, when=house.workplace.now(),
+        )  # fmt: skip
         return table_result(
             forecasts,
             time="decision_at",
@@ -81,6 +71,11 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         )
 
     return bundle
+
+
+def _parts(house: House, names: list[str]) -> dict[str, dg.AssetIn]:
+    tables = {name: dg.AssetIn() for name in ("meta_learner", "features", "labels", "splits", "selection")}
+    return {**tables, **primary_bars(house), **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}}
 
 
 def _champion(house: House) -> dg.AssetsDefinition:

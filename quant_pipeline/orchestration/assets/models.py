@@ -17,6 +17,8 @@ from quant_pipeline.orchestration.partitions import split_key, symbol_folds
 from quant_pipeline.orchestration.results import Result, markdown_table, table_result
 from quant_pipeline.orchestration.versions import code_version
 
+ROOMS = ("models/base", "models/contract", "models/probabilities", "models/scaling", "models/preparation/preparation", "views")
+"""What every model's value depends on beside its own module."""
 INPUTS = ("features", "labels", "sample_weights", "splits", "selection")
 
 
@@ -33,15 +35,8 @@ def model_assets(house: House) -> list[dg.AssetsDefinition]:
 def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
     params = registry.create(settings.name, settings.params).params
     family = registry.get(settings.name).spec.family
-    version = code_version(
-        "models/base",
-        f"models/{family}/{settings.name}",
-        "models/contract",
-        "models/probabilities",
-        "models/scaling",
-        "views",
-        settings=(params, feature_set(settings.feature_set), house.experiment.seed, house.experiment.splits),
-    )
+    shaping = (params, feature_set(settings.feature_set), house.experiment.seed, house.experiment.splits)
+    version = code_version(f"models/{family}/{settings.name}", *ROOMS, settings=shaping)
 
     @described(
         "models",

@@ -101,7 +101,9 @@ def _selection(house: House) -> dg.AssetsDefinition:
         samples = make_samples(with_regimes(features, bars, regimes), labels, sample_weights)
         chosen = select(samples.take(rows.train), labels["label_end"].gather(rows.train), experiment.selection, experiment.seed)
         report = chosen.report
-        fate = report["reason"].str.extract(r"^(kept|constant|empty|duplicate|wanders|correlation|past the best|in too few blocks)")
+        fate = report["reason"].str.extract(
+            r"^(kept|constant|empty|duplicate|wanders|correlation|past the best|in too few blocks)"
+        )
         reasons = dict(fate.fill_null("other").value_counts(sort=True).iter_rows())
         return dg.MaterializeResult(
             value=Preparation(regimes, chosen),
