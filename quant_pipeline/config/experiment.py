@@ -12,31 +12,18 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from quant_pipeline.config.feature_sets import DEFAULT
-from quant_pipeline.config.model import Settings, read_yaml
+from quant_pipeline.config.model import Duration, Settings, Timeframe, read_yaml
 from quant_pipeline.config.selection import SelectionSettings
-from quant_pipeline.config.timeframes import LADDER, duration, minutes
+from quant_pipeline.config.timeframes import LADDER
 from quant_pipeline.errors import ConfigError
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
 HOLDOUT = "holdout"
 
 
-def _timeframe(value: str) -> str:
-    minutes(value)
-    return value
-
-
-def _duration(value: object) -> object:
-    return duration(value) if isinstance(value, str) and value[-1:] in "mhdw" else value
-
-
 def _in_order(params: Mapping[str, Any]) -> Mapping[str, Any]:
     """Sorted by key, so that the order in a file changes no hash."""
     return dict(sorted(params.items()))
-
-
-Timeframe = Annotated[str, pydantic.AfterValidator(_timeframe)]
-Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
 
 
 class FeatureSettings(Settings):

@@ -5,13 +5,30 @@ from __future__ import annotations
 import difflib
 import types
 import typing
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import pydantic
 import yaml
 
+from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.errors import ConfigError
+
+
+def _timeframe(value: str) -> str:
+    minutes(value)
+    return value
+
+
+def _duration(value: object) -> object:
+    return duration(value) if isinstance(value, str) and value[-1:] in "mhdw" else value
+
+
+Timeframe = Annotated[str, pydantic.AfterValidator(_timeframe)]
+"""A rung's name, such as 15m."""
+Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
+"""A span, written 30m, 5h, 2d or 1w."""
 
 
 class Settings(pydantic.BaseModel):

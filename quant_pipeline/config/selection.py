@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Self
 
 import pydantic
 
-from quant_pipeline.config.model import Settings
-from quant_pipeline.config.timeframes import duration
-
-
-def _duration(value: object) -> object:
-    return duration(value) if isinstance(value, str) and value[-1:] in "mhdw" else value
+from quant_pipeline.config.model import Duration, Settings
 
 
 class SelectionSettings(Settings):
@@ -37,7 +32,7 @@ class SelectionSettings(Settings):
     max_features: int = pydantic.Field(default=120, ge=1)
     min_features: int = pydantic.Field(default=20, ge=1)
     folds: int = pydantic.Field(default=3, ge=2, le=20)
-    embargo: Annotated[timedelta, pydantic.BeforeValidator(_duration)] = timedelta(hours=5)
+    embargo: Duration = timedelta(hours=5)
     permutations: int = pydantic.Field(default=3, ge=1, le=100)
     stability: float = pydantic.Field(default=1.0, ge=0, le=1)
 
