@@ -68,8 +68,19 @@ def supervise(command: Sequence[str]) -> int:
     """Run `command` until it ends; pass SIGTERM on, and on Ctrl-C wait for it to stop its own children. Returns its exit code."""
     # a shell may start background jobs with SIGINT ignored; dagster would inherit that and never stop
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    children: list[subprocess.Popen[bytes]] = []
+    asked = threading.Event()  # SIGTERM may arrive before the child is known here
+
+    def end(*_: object) -> None:
+        asked.set()
+        for child in children:
+            child.terminate()
+
+    signal.signal(signal.SIGTERM, end)
     process = subprocess.Popen(command)  # noqa: S603 - a command of our own
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    children.append(process)
+    if asked.is_set():
+        process.terminate()
     while True:
         try:
             return process.wait()
