@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from quant_pipeline.errors import StorageError
+from quant_pipeline.errors import DataError, StorageError
 
 TEMPORARY = ".partial-"
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -143,6 +143,15 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
     """Write `frame` as zstd Parquet, atomically."""
     with replacing(path) as temporary:
         _polars(frame.write_parquet, temporary)
+
+
+def read_parquet(path: Path, mend: str) -> pl.DataFrame:
+    """Read a table that this package wrote; raises `DataError` for a damaged file, with `mend` as the way out."""
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        wanted = "a Parquet file that this store wrote"
+        raise DataError(str(path), found=f"a damaged file ({error})", wanted=wanted, mend=mend) from error
 
 
 def _polars(write: Callable[..., Any], target: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quant_pipeline.errors import ConfigError, MissingUpstreamError, QuantError
 from quant_pipeline.ledger import Ledger
+from quant_pipeline.orchestration.house import BEFORE_ALL
 
 if TYPE_CHECKING:
     from quant_pipeline.features.text.embeddings import EmbeddingStore
@@ -25,7 +26,6 @@ MACRO_PAST = timedelta(days=3 * 366)
 """Before the first bar: what year-over-year figures and the scale of changes look back on."""
 MACRO_OVERLAP = timedelta(days=7)
 """Asked again on every run, to meet what was told late."""
-BEFORE_ALL = datetime(1990, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 """What is released at this very moment is known at it."""
 ABSENT = "no source of it in this profile: its features are left out"

@@ -16,8 +16,7 @@ import polars as pl
 
 from quant_pipeline.bars.schema import BARS_SCHEMA, check_bars
 from quant_pipeline.config.timeframes import duration, minutes
-from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, locked, write_parquet
+from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
 from quant_pipeline.ledger import Ledger
 
 _VALUES = [name for name in BARS_SCHEMA if name != "timestamp"]
@@ -166,13 +165,7 @@ class RawStore:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(
-            str(path), found=f"a damaged file ({error})", wanted="a Parquet file that this store wrote",
-            mend=f"restore it from a backup, or delete the folder {path.parent} and ingest again",
-        ) from error  # fmt: skip
+    return read_parquet(path, f"restore it from a backup, or delete the folder {path.parent} and ingest again")
 
 
 def _between(bars: pl.DataFrame, interval: str, start: datetime | None, end: datetime | None) -> pl.DataFrame:

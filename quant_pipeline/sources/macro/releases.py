@@ -15,7 +15,7 @@ import polars as pl
 
 from quant_pipeline.bars.moments import require_columns
 from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, locked, write_parquet
+from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.base import RELEASES_SCHEMA, UTC_TIME
 
@@ -186,10 +186,4 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(
-            str(path), found=f"a damaged file ({error})", wanted="a Parquet file that this store wrote",
-            mend="restore it from a backup, or delete it and ingest again",
-        ) from error  # fmt: skip
+    return read_parquet(path, "restore it from a backup, or delete it and ingest again")

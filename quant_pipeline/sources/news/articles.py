@@ -18,7 +18,7 @@ import polars as pl
 
 from quant_pipeline.bars.moments import Int64s, microseconds, require_columns, to_microseconds
 from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, locked, write_parquet
+from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.base import HEADLINES_SCHEMA, UTC_TIME
 from quant_pipeline.sources.news.titles import article_id, title_key
@@ -187,13 +187,9 @@ def _rows(symbol: str, frame: pl.DataFrame, seen_at: datetime, *, backfill: bool
 
 
 def _read(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(
-            str(path), found=f"a damaged file ({error})", wanted="a Parquet file that this store wrote",
-            mend="restore it from a backup; without one, delete it: what the feeds still tell will come again, as seen then",
-        ) from error  # fmt: skip
+    return read_parquet(
+        path, "restore it from a backup; without one, delete it: what the feeds still tell will come again, as seen then"
+    )
 
 
 def _may_hold(path: Path, start: datetime | None, end: datetime | None) -> bool:
