@@ -317,7 +317,7 @@ def ui(
     choose(profile, experiment, bars)
     console.print(f"Dagster UI on http://127.0.0.1:{port} (Ctrl-C stops it)")
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-    with serving(workplace().data / "reports"):
+    with serving(workplace().pages):
         raise typer.Exit(supervise(command))
 
 

@@ -71,7 +71,8 @@ class Home:
 
     @property
     def lake(self) -> Path:
-        return self.data / "lake" / "simulated"
+        """Tables of its experiment."""
+        return self.house().workplace.lake
 
     def environment(self) -> dict[str, str]:
         """What makes a process work here; relative paths of dagster.yaml are meant from here, too."""
@@ -95,14 +96,18 @@ class Home:
         return str(path)
 
     @contextmanager
-    def open(self) -> Iterator[dg.DagsterInstance]:
-        """Its Dagster instance, from within the folder."""
+    def open(self, house: House | None = None) -> Iterator[dg.DagsterInstance]:
+        """Its Dagster instance, from within the folder; the history of `house`, by default of its own."""
         import dagster as dg
 
         before = Path.cwd()
         os.chdir(self.root)
+        place = {**house.workplace.environment(), "QUANT_EXPERIMENT": self._written(house)} if house else {}
         try:
-            with mock.patch.dict(os.environ, self.environment()), dg.DagsterInstance.from_config(str(self.root)) as instance:
+            with (
+                mock.patch.dict(os.environ, {**self.environment(), **place}),
+                dg.DagsterInstance.from_config(str(self.root)) as instance,
+            ):
                 yield instance
         finally:
             os.chdir(before)
@@ -113,7 +118,7 @@ class Home:
         from quant_pipeline.orchestration.runner import Runner
 
         chosen = house or self.house()
-        with self.open() as instance:
+        with self.open(chosen) as instance:
             yield Runner(build_defs(chosen), instance, chosen)
 
     def contents(self) -> dict[str, str]:
@@ -121,6 +126,13 @@ class Home:
         files = [path for path in self.data.rglob("*") if path.is_file() and path.stat().st_size and ".locks" not in path.parts]
         kept = {path: path.relative_to(self.data).as_posix() for path in files}
         return {name: _digest(path) for path, name in kept.items() if not name.startswith("dagster/")}
+
+    def _written(self, house: House) -> str:
+        """The experiment of a house as a file, for what reads the environment."""
+        text = yaml.safe_dump(house.experiment.model_dump(mode="json"))
+        path = self.root / f"{hashlib.sha256(text.encode()).hexdigest()[:8]}.yaml"
+        path.write_text(text)
+        return str(path)
 
     def _changed(self, settings: dict[str, Any]) -> dict[str, Any]:
         tiny = self.tiny

@@ -165,7 +165,7 @@ class SimulatedSettings(Settings):
 class Experiment(Settings):
     """Everything that decides what is trained and how; two equal experiments on equal data give equal bytes."""
 
-    name: str
+    name: str = pydantic.Field(min_length=1, max_length=100, pattern=r"^[^./\\]")  # it names a folder
     seed: int = pydantic.Field(default=7, ge=0, lt=2**31)
     primary: Timeframe = "1h"
     ladder: tuple[Timeframe, ...] = LADDER

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, Self, cast, get_args
+from urllib.parse import quote
 
+from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.errors import ConfigError
 
 Profile = Literal["simulated", "files", "yahoo"]
@@ -17,30 +20,67 @@ PROFILES: tuple[str, ...] = get_args(Profile)
 
 @dataclass(frozen=True)
 class Workplace:
-    """Folders and clock of one profile; profiles never share a lake, so simulated and real rows cannot meet.
+    """Folders and clock of one experiment in one world of one profile.
 
-    `as_of` pins the clock (a replay, a test); None means the wall clock.
+    A world is a market: all simulated bars of one seed and its settings, all files of one folder, all that Yahoo tells.
+    What came from a source is kept once a world and shared by its experiments; what an experiment made of it lies in
+    a folder of its own. So neither two markets nor two experiments ever meet in one table.
+
+    `as_of` pins the clock (a run, a replay, a test); None means the wall clock. `world` and `experiment` are names of
+    folders, see `settled`.
     """
 
     profile: Profile
     data: Path
     bars_folder: Path
     as_of: datetime | None = None
+    world: str = ""
+    experiment: str = ""
+
+    def settled(self, experiment: Experiment) -> Self:
+        """The workplace of `experiment`; its world follows from the profile and, if simulated, from the experiment."""
+        return replace(self, world=self._world(experiment), experiment=_folder_name(experiment.name))
+
+    def _world(self, experiment: Experiment) -> str:
+        if self.profile == "simulated":
+            market = experiment.simulated
+            return f"seed{market.seed}-{_digest(market.model_dump_json())}"
+        if self.profile == "files":
+            return f"{_folder_name(self.bars_folder.absolute().name)}-{_digest(self._bars_place())}"
+        return self.profile
+
+    def _bars_place(self) -> str:
+        """The folder of bars, told from the data folder where it lies in it, so that both may be moved together."""
+        bars, data = self.bars_folder.absolute(), self.data.absolute()
+        return bars.relative_to(data).as_posix() if bars.is_relative_to(data) else bars.as_posix()
+
+    @property
+    def _place(self) -> Path:
+        if not (self.world and self.experiment):
+            raise ConfigError(
+                "workplace", found="no world or experiment", wanted="those of an experiment", mend="take it from a House"
+            )
+        return Path(self.profile) / self.world / self.experiment
+
+    @property
+    def shared(self) -> Path:
+        """What the sources of this world told, whichever experiment asked."""
+        return self.data / "lake" / self._place.parent
 
     @property
     def lake(self) -> Path:
         """Tables made by assets."""
-        return self.data / "lake" / self.profile
+        return self.shared / "experiments" / self.experiment
 
     @property
     def raw(self) -> Path:
         """Raw bars as they came, append-only."""
-        return self.lake / "raw"
+        return self.shared / "raw"
 
     @property
     def bundles(self) -> Path:
         """Deployable bundles, one folder each."""
-        return self.data / "bundles" / self.profile
+        return self.data / "bundles" / self._place
 
     @property
     def signals(self) -> Path:
@@ -50,7 +90,16 @@ class Workplace:
     @property
     def reports(self) -> Path:
         """HTML pages and pictures."""
-        return self.data / "reports" / self.profile
+        return self.pages / self._place
+
+    @property
+    def pages(self) -> Path:
+        """Reports of every profile, world and experiment: what `quant ui` serves."""
+        return self.data / "reports"
+
+    def history(self, root: Path) -> Path:
+        """Dagster's own record of runs under `root`: one an experiment, so that none mistakes another's tables for its own."""
+        return root / self._place
 
     @property
     def alerts(self) -> Path:
@@ -65,6 +114,14 @@ class Workplace:
         """The variables that make another process work in the same place."""
         pinned = {"QUANT_AS_OF": self.as_of.isoformat()} if self.as_of else {}
         return {"QUANT_PROFILE": self.profile, "QUANT_DATA": str(self.data), "QUANT_BARS": str(self.bars_folder), **pinned}
+
+
+def _folder_name(name: str) -> str:
+    return quote(name, safe="^=+ ")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def workplace(environment: Mapping[str, str] | None = None) -> Workplace:

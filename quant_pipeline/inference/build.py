@@ -15,8 +15,8 @@ from quant_pipeline.config.experiment import HOLDOUT, ChampionSettings, Experime
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.errors import BundleError, DataError
 from quant_pipeline.files import remove
-from quant_pipeline.inference.bundle import BundleFacts, load_bundle, save_bundle
-from quant_pipeline.inference.champion import ChampionHistory, Event, Score, decide, score
+from quant_pipeline.inference.bundle import BundleFacts, load_bundle, save_bundle, verify_bundle
+from quant_pipeline.inference.champion import FEWEST_FRESH, ChampionHistory, Decision, Event, Rival, decide, score
 from quant_pipeline.inference.window import inputs_hash
 from quant_pipeline.models.contract import make_samples
 from quant_pipeline.models.preparation.preparation import Preparation
@@ -105,26 +105,48 @@ def judge_challenger(
     *,
     symbol: str,
     as_of: datetime,
+    now: datetime,
 ) -> Event:
-    """Apply the champion rule to the bundle that made `challenger` (its forecasts of the test span), and record it."""
+    """Apply the champion rule to the bundle that made `challenger` (its forecasts of the test span), and record it.
+
+    Args:
+        history: of champions.
+        root: folder of the symbol's bundles.
+        challenger: its forecasts of the test span, as `build_bundle` returns them.
+        evidence: what the champion is asked about; its labels hold at least the test span.
+        settings: the rule.
+        symbol: whose champion.
+        as_of: the challenger's training cutoff.
+        now: the moment of the decision.
+    """
     name = challenger["bundle"][0]
-    labels = evidence.labels
-    tested = replace(evidence, labels=labels.join(challenger, on="decision_at", how="semi"))
-    live = history.live_at(symbol, as_of)
-    scores = {"challenger": score(challenger, labels), "champion": _champion_score(root, live, tested)}
-    since = history.live_since(symbol, as_of)
-    decision = decide(scores["challenger"], scores["champion"], settings, as_of=as_of, champion_since=since)  # type: ignore[arg-type]
-    return history.record(symbol, name, decision, as_of=as_of, scores=scores)
+    live = history.live_at(symbol, now)
+    since = history.live_since(symbol, now)
+    rival = _rival(root, live, since, challenger, evidence) if live is not None and since is not None else None
+    decision = decide(rival, settings, now=now)
+    return history.record(symbol, name, decision, as_of=as_of, since=_begins(rival, decision, as_of, now), rival=rival)
 
 
-def _champion_score(root: Path, live: str | None, tested: Evidence) -> Score | None:
-    """The champion's losses on the challenger's test rows; None when there is none, or it is damaged or lacks a feature."""
-    if live is None:
-        return None
+def _begins(rival: Rival | None, decision: Decision, as_of: datetime, now: datetime) -> datetime:
+    """From when the decision holds: at once, or from the training cutoff on where nobody could answer in between."""
+    if rival is None:
+        return as_of
+    return now if rival.able or not decision.promote else max(as_of, rival.since)
+
+
+def _rival(root: Path, live: str, since: datetime, challenger: pl.DataFrame, evidence: Evidence) -> Rival:
+    """The champion on those of the challenger's test rows that it did not learn from either."""
     try:
-        return score(forecast(root / live, tested), tested.labels)
+        facts, own = (verify_bundle(root / bundle) for bundle in (live, challenger["bundle"][0]))
+        if facts["inputs_hash"] != own["inputs_hash"]:
+            return Rival(since, able=False)
+        unseen = challenger.filter(pl.col("decision_at") >= datetime.fromisoformat(facts["learned_until"]))
+        tested = replace(evidence, labels=evidence.labels.join(unseen, on="decision_at", how="semi"))
+        if tested.labels.height < FEWEST_FRESH:
+            return Rival(since, fresh=tested.labels.height)
+        return Rival(since, scores=(score(unseen, tested.labels), score(forecast(root / live, tested), tested.labels)))
     except (BundleError, DataError):
-        return None
+        return Rival(since, able=False)
 
 
 def _facts(
@@ -139,6 +161,7 @@ def _facts(
         inputs_hash=inputs_hash(experiment),
         training_start=trained.min(),
         training_end=trained.max(),
+        learned_until=parts.labels[rows.oof]["decision_at"][0],
         as_of=as_of,
         fallback=experiment.signal.fallback,
         metrics={row["name"]: row["log_loss"] for row in parts.meta.report.iter_rows(named=True)},

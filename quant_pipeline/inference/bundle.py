@@ -26,7 +26,7 @@ from quant_pipeline.models.registry import load_model
 from quant_pipeline.views.feature_matrix import FeatureMatrix, schema_hash
 
 MANIFEST, META, REFERENCE, MODELS = "manifest.json", "meta.json", "reference.parquet", "models"
-FORMAT = 2
+FORMAT = 3
 PRIORS = "class_priors"
 # xgboost installs under either name
 LIBRARIES = ("quant_pipeline", "numpy", "polars", "scipy", "scikit-learn", "lightgbm", "xgboost", "xgboost-cpu", "safetensors")
@@ -42,6 +42,7 @@ class BundleFacts(Settings):
         data_fingerprint: content hash of the raw bars that it was trained on.
         inputs_hash: of the settings that shape features (`window.inputs_hash`); other settings are refused at inference.
         training_start, training_end: first and last `decision_at` of the base models' training rows (UTC).
+        learned_until: first decision of its test span: it learned from rows before, and from none since.
         as_of: the training cutoff; stands in for a creation time, so that equal inputs give equal bytes.
         fallback: base model that answers alone when another part fails.
         metrics: figures of the skill report, JSON values.
@@ -55,6 +56,7 @@ class BundleFacts(Settings):
     inputs_hash: str = ""
     training_start: pydantic.AwareDatetime
     training_end: pydantic.AwareDatetime
+    learned_until: pydantic.AwareDatetime
     as_of: pydantic.AwareDatetime
     fallback: str
     metrics: dict[str, Any] = pydantic.Field(default_factory=dict)

@@ -17,6 +17,9 @@ from quant_pipeline.files import write_text
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.validation.skill import brier, log_loss
 
+FEWEST_FRESH = 50  # rows: over fewer, the difference of two mean losses is noise
+_MOMENTS = ("as_of", "since")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -50,32 +53,54 @@ class Decision:
     reason: str
 
 
-def decide(
-    challenger: Score,
-    champion: Score | None,
-    settings: ChampionSettings,
-    *,
-    as_of: datetime,
-    champion_since: datetime | None = None,
-) -> Decision:
+@dataclass(frozen=True)
+class Rival:
+    """The live bundle, as a challenger meets it.
+
+    Attributes:
+        since: when it went live (UTC).
+        able: whether it can answer at all: undamaged, and made for the same features.
+        scores: losses of the challenger and of the rival on rows that neither learned from; None when these are too few.
+        fresh: how many such rows there are.
+    """
+
+    since: datetime
+    able: bool = True
+    scores: tuple[Score, Score] | None = None
+    fresh: int = 0
+
+
+def decide(rival: Rival | None, settings: ChampionSettings, *, now: datetime) -> Decision:
     """Promote a challenger that is better by more than `min_improvement`, or that replaces a champion past its age.
 
     Args:
-        challenger: its losses on the test rows.
-        champion: the live bundle's losses on the same rows; None when there is none, or when it cannot be scored.
+        rival: the live bundle; None when there is none.
         settings: metric (lower is better), improvement and age.
-        as_of: the moment of the decision (UTC), the challenger's training cutoff.
-        champion_since: since when the champion is live; None when there is none.
+        now: the moment of the decision (UTC), from which a promoted challenger is live.
 
     Raises:
         ModelError: scores of different rows.
     """
-    if champion_since is not None and as_of < champion_since:
-        return Decision(
-            False, f"as of {as_of:%Y-%m-%d %H:%M} UTC is before the champion went live at {champion_since:%Y-%m-%d %H:%M}"
-        )
-    if champion is None:
-        return Decision(True, "no champion yet" if champion_since is None else "the champion cannot be scored on the test rows")
+    if rival is None:
+        return Decision(True, "no champion yet")
+    if now < rival.since:
+        return Decision(False, f"{now:%Y-%m-%d %H:%M} UTC is before the champion went live at {rival.since:%Y-%m-%d %H:%M}")
+    if not rival.able:
+        return Decision(True, "the champion is damaged, or was trained on other features: it cannot answer")
+    told, better = _compared(rival, settings)
+    if better:
+        return Decision(True, f"better: {told}")
+    age = now - rival.since
+    if age > timedelta(days=settings.max_age_days):
+        return Decision(True, f"the champion is {age.days} days old, more than {settings.max_age_days}: {told}")
+    return Decision(False, told)
+
+
+def _compared(rival: Rival, settings: ChampionSettings) -> tuple[str, bool]:
+    """What the comparison says, and whether the challenger is better by enough."""
+    if rival.scores is None:
+        return f"{rival.fresh} test rows that neither learned from, fewer than {FEWEST_FRESH}: no comparison", False
+    challenger, champion = rival.scores
     if challenger.rows_hash != champion.rows_hash:
         found, mend = (
             f"{challenger.rows} and {champion.rows} rows that differ",
@@ -83,18 +108,21 @@ def decide(
         )
         raise ModelError("champion rule", found=found, wanted="scores of the same rows", mend=mend)
     new, old = getattr(challenger, settings.metric), getattr(champion, settings.metric)
-    told = f"{settings.metric} {new:.5f} against the champion's {old:.5f} on {challenger.rows} rows"
-    if old - new > settings.min_improvement:
-        return Decision(True, f"better: {told}")
-    age = as_of - champion_since if champion_since is not None else timedelta(0)
-    if age > timedelta(days=settings.max_age_days):
-        return Decision(True, f"the champion is {age.days} days old, more than {settings.max_age_days}: {told}")
-    return Decision(False, f"not better by more than {settings.min_improvement}: {told}")
+    told = f"{settings.metric} {new:.5f} against the champion's {old:.5f} on {challenger.rows} rows that neither learned from"
+    better = old - new > settings.min_improvement
+    return (told if better else f"not better by more than {settings.min_improvement}: {told}"), better
 
 
 @dataclass(frozen=True)
 class Event:
-    """One decision of the history. `live` is the bundle that is live from `as_of` on, None while there is none."""
+    """One decision of the history.
+
+    Attributes:
+        as_of: the challenger's training cutoff.
+        live: the bundle that is live from `since` on, None while there is none.
+        since: when the decision took effect. A bundle that replaces an able one is live from then, never earlier, so a
+            decision moment that has passed keeps the champion that it had; the first one is live from its `as_of`.
+    """
 
     symbol: str
     as_of: datetime
@@ -103,10 +131,11 @@ class Event:
     promoted: bool
     reason: str
     scores: dict[str, Any]
+    since: datetime
 
 
 class ChampionHistory:
-    """Append-only JSON lines, one file a symbol under `root`; rewritten atomically, in order of `as_of`."""
+    """Append-only JSON lines, one file a symbol under `root`; rewritten atomically, in order of `since`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -118,15 +147,23 @@ class ChampionHistory:
             return ()
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return tuple(Event(**{**line, "as_of": datetime.fromisoformat(line["as_of"])}) for line in lines)
+            return tuple(Event(**{**line, **{name: datetime.fromisoformat(line[name]) for name in _MOMENTS}}) for line in lines)
         except (ValueError, TypeError, KeyError) as error:
             raise StorageError(str(path), found=f"{type(error).__name__}: {error}", wanted="one decision a line",
                                mend="restore the file from a backup, or remove it and train again") from error  # fmt: skip
 
     def record(
-        self, symbol: str, challenger: str, decision: Decision, *, as_of: datetime, scores: dict[str, Score | None] | None = None
+        self, symbol: str, challenger: str, decision: Decision, *, as_of: datetime, since: datetime, rival: Rival | None = None
     ) -> Event:
         """Add a decision; the same challenger at the same `as_of` is recorded once, so a retried run adds nothing.
+
+        Args:
+            symbol: whose champion.
+            challenger: its bundle's id.
+            decision: of `decide`.
+            as_of: its training cutoff.
+            since: from when the decision holds, see `Event`.
+            rival: what it was compared with; its scores are kept.
 
         Raises:
             ModelError: a promotion before a later one. What was live at a past moment is not rewritten.
@@ -135,28 +172,30 @@ class ChampionHistory:
         for event in events:
             if (event.challenger, event.as_of) == (challenger, as_of):
                 return event
-        if decision.promote and events and as_of < events[-1].as_of:
-            raise ModelError(f"champion of {symbol}", found=f"a promotion as of {as_of}", wanted=f"one after {events[-1].as_of}",
-                             mend="let `decide` see champion_since")  # fmt: skip
-        live = challenger if decision.promote else self.live_at(symbol, as_of)
-        told = {name: None if one is None else asdict(one) for name, one in (scores or {}).items()}
-        event = Event(symbol, as_of, live, challenger, decision.promote, decision.reason, told)
-        self._write(symbol, sorted((*events, event), key=lambda one: one.as_of))
+        if decision.promote and events and since < events[-1].since:
+            raise ModelError(f"champion of {symbol}", found=f"a promotion at {since}", wanted=f"one after {events[-1].since}",
+                             mend="train without --as-of, or at a later moment")  # fmt: skip
+        live = challenger if decision.promote else self.live_at(symbol, since)
+        both = rival.scores if rival and rival.scores else ()
+        told = {name: asdict(one) for name, one in zip(("challenger", "champion"), both, strict=False)}
+        event = Event(symbol, as_of, live, challenger, decision.promote, decision.reason, told, since)
+        self._write(symbol, sorted((*events, event), key=lambda one: one.since))
         return event
 
     def live_at(self, symbol: str, at: datetime) -> str | None:
-        """Id of the bundle that was live for `symbol` at `at` (UTC), None before the first; live from its `as_of` on."""
-        past = [event.live for event in self.events(symbol) if event.as_of <= at]
+        """Id of the bundle that was live for `symbol` at `at` (UTC), None before the first."""
+        past = [event.live for event in self.events(symbol) if event.since <= at]
         return past[-1] if past else None
 
     def live_since(self, symbol: str, at: datetime) -> datetime | None:
         """Since when the bundle that was live at `at` has been live."""
-        past = [event for event in self.events(symbol) if event.promoted and event.as_of <= at]
-        return past[-1].as_of if past else None
+        past = [event for event in self.events(symbol) if event.promoted and event.since <= at]
+        return past[-1].since if past else None
 
     def _path(self, symbol: str) -> Path:
         return self.root / f"{symbol}.jsonl"
 
     def _write(self, symbol: str, events: list[Event]) -> None:
-        lines = [json.dumps({**asdict(event), "as_of": event.as_of.isoformat()}, sort_keys=True) for event in events]
+        told = [{**asdict(event), **{name: getattr(event, name).isoformat() for name in _MOMENTS}} for event in events]
+        lines = [json.dumps(one, sort_keys=True) for one in told]
         write_text(self._path(symbol), "\n".join(lines) + "\n")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from quant_pipeline.config.experiment import Experiment, load_experiment
 from quant_pipeline.config.universe import Symbol, Universe, load_universe
@@ -15,8 +15,9 @@ from quant_pipeline.config.workplace import Workplace, training_cutoff, workplac
 from quant_pipeline.files import replacing, write_json, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
+    from quant_pipeline.config.experiment import FeatureSettings
     from quant_pipeline.features.context import Context
     from quant_pipeline.inference.account import Desk
     from quant_pipeline.inference.bundle import Bundle
@@ -31,17 +32,41 @@ BEFORE_ALL = datetime(1990, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class House:
-    """Everything an asset may ask for besides its inputs. Built once per code location; holds no data."""
+    """Everything an asset may ask for besides its inputs. Built once per code location; holds no data.
+
+    Attributes:
+        workplace: folders and clock, settled in the world and the experiment of this house.
+        universe: all symbols.
+        experiment: what is trained and how.
+        cutoffs: training cutoffs by symbol that a run has fixed; others follow from the clock.
+        origin: the house that this one was narrowed from; it owns the source, whatever settings are in sight here.
+    """
 
     workplace: Workplace
     universe: Universe
     experiment: Experiment
+    cutoffs: Mapping[str, datetime] = field(default_factory=dict)
+    origin: House | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.origin is None:
+            object.__setattr__(self, "workplace", self.workplace.settled(self.experiment))
+
+    def like(self, **changed: Any) -> Self:
+        """This house with other `workplace`, `universe`, `experiment` or `cutoffs`, in the same place and on the same source."""
+        return replace(self, origin=self.origin or self, **changed)
+
+    def at(self, now: datetime, cutoffs: Mapping[str, datetime]) -> Self:
+        """This house with its clock stopped at `now`, and its training cutoffs fixed."""
+        return self.like(workplace=replace(self.workplace, as_of=now), cutoffs=cutoffs)
 
     @cached_property
     def source(self) -> MarketSource:
         """The market source of the profile."""
         from quant_pipeline.sources.make import make_source
 
+        if self.origin is not None:
+            return self.origin.source
         return make_source(
             self.workplace.profile, self.universe, folder=self.workplace.bars_folder, simulated=self.experiment.simulated
         )
@@ -91,12 +116,11 @@ class House:
 
         return load_bundle(self.workplace.bundles / symbol / bundle_id)
 
-    def context(self, symbol: str, families: Sequence[str]) -> Context:
-        """What training reads besides bars for these families: since the start of its history, as known at its cutoff."""
-        from quant_pipeline.features.groups import narrowed
+    def context(self, symbol: str, features: FeatureSettings) -> Context:
+        """What training reads besides bars for these features: since the start of its history, as known at its cutoff."""
         from quant_pipeline.inference.context import gather
 
-        chosen = self.experiment.model_copy(update={"features": narrowed(self.experiment.features, families)})
+        chosen = self.experiment.model_copy(update={"features": features})
         return gather(self.desk()._replace(experiment=chosen), symbol, self.history_start(symbol), self.cutoff(symbol))
 
     def symbol(self, name: str) -> Symbol:
@@ -109,6 +133,8 @@ class House:
 
     def cutoff(self, symbol: str) -> datetime:
         """Training uses bars known by this moment: Monday 00:00 UTC, or later where drift moved it."""
+        if symbol in self.cutoffs:
+            return self.cutoffs[symbol]
         path = self._cutoff_path(symbol)
         moved = datetime.fromisoformat(json.loads(path.read_text())["cutoff"]) if path.exists() else None
         weekly = training_cutoff(self.horizon(symbol))

@@ -47,15 +47,13 @@ def _train_job(partitions: dg.StaticPartitionsDefinition) -> dg.JobDefinition:
         from quant_pipeline.definitions import build_defs
         from quant_pipeline.orchestration.runner import Runner
 
-        if config.reason:
-            house.move_cutoff(context.partition_key, config.reason)
         runner = Runner(
             build_defs(house),
             context.instance,
             house,
             lambda event: context.log.info("%s: done=%s", event.stage.name, event.done),
         )
-        summary = runner.run(context.partition_key)
+        summary = runner.run(context.partition_key, reason=config.reason)
         context.log.info("made %d, reused %d", len(summary.made), len(summary.reused))
 
     @dg.job(

@@ -39,7 +39,7 @@ def open_library(house: House) -> Library:
     return Library(
         articles=news if has_news(house) or news.root.exists() else None,
         embeddings=lambda symbol: embeddings(house, symbol),
-        releases=macro if macro_source(house) or macro.root.exists() else None,
+        releases=macro if has_macro(house) or macro.root.exists() else None,
     )
 
 
@@ -47,7 +47,7 @@ def articles(house: House) -> ArticleStore:
     """Headlines as they came."""
     from quant_pipeline.sources.news.articles import ArticleStore
 
-    folder = house.workplace.lake / "articles"
+    folder = house.workplace.shared / "articles"
     # the simulated market says many things in the same words
     return ArticleStore(folder, same_title=timedelta(0)) if house.workplace.profile == "simulated" else ArticleStore(folder)
 
@@ -56,7 +56,7 @@ def releases(house: House) -> ReleaseStore:
     """Macro vintages as they came."""
     from quant_pipeline.sources.macro.releases import ReleaseStore
 
-    return ReleaseStore(house.workplace.lake / "releases")
+    return ReleaseStore(house.workplace.shared / "releases")
 
 
 def embeddings(house: House, symbol: str) -> EmbeddingStore:
@@ -64,7 +64,7 @@ def embeddings(house: House, symbol: str) -> EmbeddingStore:
     from quant_pipeline.features.text.embeddings import EmbeddingStore
 
     name = Path(house.experiment.news.encoder).name
-    return EmbeddingStore(house.workplace.lake / "embeddings" / symbol / f"{name}.h5")
+    return EmbeddingStore(house.workplace.shared / "embeddings" / symbol / f"{name}.h5")
 
 
 @cache
@@ -91,7 +91,7 @@ def collect_news(house: House, symbol: str) -> Ledger:
         from quant_pipeline.config.feeds import load_feeds
         from quant_pipeline.sources.news.rss import RssSource, collect_into
 
-        source = RssSource(load_feeds(), house.workplace.lake / "feeds", delay=delay)
+        source = RssSource(load_feeds(), house.workplace.shared / "feeds", delay=delay)
         return collect_into(source, store, symbol, now)[1]
     path = _news_file(house)
     if path is None:
@@ -125,16 +125,26 @@ def macro_source(house: House) -> MacroSource | None:
         from quant_pipeline.sources.macro.fred import FredSource
 
         return FredSource(hours=house.experiment.macro.hours)
-    folder = _named("QUANT_MACRO") or house.workplace.bars_folder / "macro"
-    if not folder.is_dir():
-        return None
-    from quant_pipeline.features.macro import SERIES
-    from quant_pipeline.sources.macro.files import MacroFiles
-
-    read = tuple(code for code in SERIES.values() if (folder / f"{code}.csv").is_file())  # others are in no feature
+    folder, read = _macro_files(house)
     if not read:
         return None
+    from quant_pipeline.sources.macro.files import MacroFiles
+
     return MacroFiles(folder, series=read, lag_days=house.experiment.macro.lag_days, hours=house.experiment.macro.hours)
+
+
+def has_macro(house: House) -> bool:
+    """Whether this profile can tell macro releases."""
+    told_by = {"simulated": True, "yahoo": bool(os.environ.get("FRED_API_KEY"))}
+    return told_by.get(house.workplace.profile, False) or bool(_macro_files(house)[1])
+
+
+def _macro_files(house: House) -> tuple[Path, tuple[str, ...]]:
+    """The folder of macro files, and the codes of those in it that some feature reads."""
+    from quant_pipeline.features.macro import SERIES
+
+    folder = _named("QUANT_MACRO") or house.workplace.bars_folder / "macro"
+    return folder, tuple(code for code in SERIES.values() if (folder / f"{code}.csv").is_file())
 
 
 def collect_macro(house: House) -> Ledger:

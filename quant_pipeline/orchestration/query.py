@@ -45,7 +45,7 @@ def tables(house: House) -> dict[str, str]:
     """View name to glob pattern, for every folder of the lake that holds one Parquet file per symbol."""
     lake, folds = house.workplace.lake, house.experiment.splits.fold_names
     files = [path.relative_to(lake) for path in lake.rglob("*.parquet") if path.stem in house.universe.symbols]
-    return dict(_view(lake, path.parent, folds) for path in files if path.parts[0] != house.workplace.raw.name)
+    return dict(_view(lake, path.parent, folds) for path in files)
 
 
 def _view(lake: Path, folder: Path, folds: tuple[str, ...]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -20,6 +20,7 @@ from quant_pipeline.errors import QuantError, StorageError
 from quant_pipeline.files import sweep
 from quant_pipeline.orchestration.freshness import stale
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.moments import moment_tags
 from quant_pipeline.orchestration.partitions import fold_key
 
 PID_TAG = "quant/pid"
@@ -84,19 +85,31 @@ class Runner:
         self.job = defs.resolve_implicit_global_asset_job_def()
         self.graph = defs.resolve_asset_graph()
 
-    def run(self, symbol: str, *, until: str = "signals", force: bool = False) -> RunSummary:
-        """Make everything stale up to the stage `until`; raises the first error of an asset as it was raised."""
+    def run(self, symbol: str, *, until: str = "signals", force: bool = False, reason: str = "") -> RunSummary:
+        """Make everything stale up to the stage `until`; raises the first error of an asset as it was raised.
+
+        All stages work at one moment and with one training cutoff, fixed once the symbol's lock is held. A `reason` for
+        retraining moves that cutoff up to the last full hour.
+        """
         self.house.symbol(symbol)
         summary = RunSummary()
         with self.locked(symbol):
             bury_dead_runs(self.instance, symbol)
-            for folder in (self.house.workplace.lake, self.house.workplace.bundles, self.house.workplace.reports):
+            place = self.house.workplace
+            for folder in (place.shared, place.lake, place.bundles, place.reports):
                 sweep(folder)
+            moment = self._moment(symbol, reason)
             for stage in stages(self.house, symbol, until=until):
-                self._stage(stage, summary, force=force or stage.always)
+                self._stage(stage, summary, moment, force=force or stage.always)
         return summary
 
-    def _stage(self, stage: Stage, summary: RunSummary, *, force: bool) -> None:
+    def _moment(self, symbol: str, reason: str) -> dict[str, str]:
+        """Tags that fix the clock and the training cutoff of all that follows; a `reason` moves the cutoff first."""
+        house = self.house.at(self.house.workplace.now(), {})
+        cutoff = house.move_cutoff(symbol, reason) if reason else house.cutoff(symbol)
+        return moment_tags(house.at(house.workplace.now(), {symbol: cutoff}))
+
+    def _stage(self, stage: Stage, summary: RunSummary, moment: Mapping[str, str], *, force: bool) -> None:
         keys = [key for key in self.graph.toposorted_asset_keys if self.graph.get(key).group_name in stage.groups]
         chosen = keys if force else stale(self.house, self.instance, self.graph, keys, stage.partition)
         summary.reused += [f"{key.to_user_string()}|{stage.partition}" for key in keys if key not in chosen]
@@ -104,11 +117,17 @@ class Runner:
         run_id = str(uuid4()) if chosen else None
         self.listen(StageEvent(stage, chosen or keys, run_id))
         if run_id:
-            self.materialize(chosen, stage.partition, run_id)
+            self.materialize(chosen, stage.partition, run_id, moment)
         self.listen(StageEvent(stage, chosen or keys, run_id, done=True))
 
-    def materialize(self, keys: Sequence[dg.AssetKey], partition: str | None, run_id: str | None = None) -> None:
-        """One in-process Dagster run of `keys`; the error of a failed step is raised as it was."""
+    def materialize(
+        self,
+        keys: Sequence[dg.AssetKey],
+        partition: str | None,
+        run_id: str | None = None,
+        moment: Mapping[str, str] | None = None,
+    ) -> None:
+        """One in-process Dagster run of `keys`; the error of a failed step is raised as it was. `moment`: see `moment_tags`."""
         partitioned = any(self.graph.get(key).is_partitioned for key in keys)
         try:
             self.job.execute_in_process(
@@ -116,7 +135,7 @@ class Runner:
                 partition_key=partition if partitioned else None,
                 asset_selection=list(keys),
                 run_id=run_id,
-                tags={PID_TAG: str(os.getpid()), "quant/symbol": str(partition).split("|")[-1]},
+                tags={PID_TAG: str(os.getpid()), "quant/symbol": str(partition).split("|")[-1], **(moment or {})},
                 run_config=QUIET,
             )
         except dg.DagsterExecutionStepExecutionError as error:

@@ -101,10 +101,12 @@ def mended(quant, home, own_bars, frame: pl.DataFrame) -> tuple[dict, pl.DataFra
     own_bars.put(frame)
     for target in ("raw_bars", "bars/1m"):
         assert quant(home, "materialize", f"{target}/{SYMBOL}", *own_bars.arguments).exit_code == 0
-    with home.open() as instance:
+    house = home.house()
+    files = replace(house, workplace=replace(house.workplace, profile="files", bars_folder=own_bars.path))
+    with home.open(files) as instance:
         made = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=dg.AssetKey(["bars", "1m"])), limit=1).records[0]
-    lake = home.data / "lake" / "files"
-    raw = pl.concat(pl.read_parquet(path) for path in sorted(lake.glob(f"raw/{SYMBOL}/1m/*.parquet")))
+    lake = files.workplace.lake
+    raw = pl.concat(pl.read_parquet(path) for path in sorted(files.workplace.raw.glob(f"{SYMBOL}/1m/*.parquet")))
     ledger = made.asset_materialization.metadata["ledger"].value
     return ledger, pl.read_parquet(lake / "bars" / "1m" / f"{SYMBOL}.parquet"), raw
 
@@ -121,7 +123,7 @@ def test_a_bar_told_twice_with_other_prices_keeps_the_first_and_records_the_othe
     twice = pl.concat([minutes, minutes[20:21].with_columns(close=pl.lit(101.0))])
     _, _, raw = mended(quant, bare_home, own_bars, twice)
     assert raw.equals(minutes)
-    revisions = pl.read_parquet(bare_home.data / "lake" / "files" / "raw" / SYMBOL / "revisions.parquet")
+    revisions = pl.read_parquet(next(bare_home.data.glob(f"lake/files/*/raw/{SYMBOL}/revisions.parquet")))
     assert revisions["new_close"].to_list() == [101.0]
 
 

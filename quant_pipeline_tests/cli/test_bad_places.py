@@ -61,7 +61,7 @@ def flip(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["manifest.json", "meta.json", "reference.parquet", "models/logistic/model.json"])
 def test_a_bundle_with_one_flipped_byte_makes_no_signal(quant, refused, home, name):
-    folder = next((home.data / "bundles" / "simulated" / SYMBOL).glob("*/manifest.json")).parent
+    folder = next((home.house().workplace.bundles / SYMBOL).glob("*/manifest.json")).parent
     flip(folder / name)
     before = home.contents()
     for command in (("materialize", f"signals/{SYMBOL}"), ("predict", SYMBOL)):

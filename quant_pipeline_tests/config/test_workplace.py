@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_pipeline.config.workplace import PROFILES, parse_moment, training_cutoff, workplace
+from quant_pipeline.config.experiment import Experiment, load_experiment
+from quant_pipeline.config.workplace import PROFILES, Workplace, parse_moment, training_cutoff, workplace
 from quant_pipeline.errors import ConfigError
 
 MOMENT = "2026-11-16T12:00:00+02:00"
@@ -18,10 +19,77 @@ def test_without_any_variable_the_simulated_market_works_under_data():
     assert (place.profile, place.data, place.bars_folder, place.as_of) == ("simulated", Path("data"), Path("data/raw"), None)
 
 
-def test_profiles_share_nothing_that_is_written():
-    places = [workplace({"QUANT_PROFILE": profile}) for profile in PROFILES]
-    for name in ("lake", "raw", "bundles", "signals", "reports", "alerts"):
+WRITTEN = ("lake", "raw", "bundles", "signals", "reports", "alerts")
+OWN = ("lake", "bundles", "signals", "reports", "alerts")
+
+
+def settled(experiment: Experiment, **environment: str) -> Workplace:
+    return workplace(environment).settled(experiment)
+
+
+def changed(experiment: Experiment, **values: object) -> Experiment:
+    return Experiment.parse({**experiment.model_dump(), **values}, "changed")
+
+
+@pytest.fixture(scope="module")
+def default() -> Experiment:
+    return load_experiment("default")
+
+
+def test_profiles_share_nothing_that_is_written(default):
+    places = [settled(default, QUANT_PROFILE=profile) for profile in PROFILES]
+    for name in WRITTEN:
         assert len({getattr(place, name) for place in places}) == len(PROFILES), name
+    assert len({place.history(Path("h")) for place in places}) == len(PROFILES)
+
+
+@pytest.mark.parametrize(
+    "market", [{"seed": 8}, {"no_signal": True}, {"signal": 0.1}, {"news_effect": 0.0}, {"macro_effect": 0.0}]
+)
+def test_two_simulated_markets_never_meet(default, market):
+    other = changed(default, simulated={**default.simulated.model_dump(), **market})
+    for name in WRITTEN:
+        assert getattr(settled(default), name) != getattr(settled(other), name), name
+
+
+def test_a_simulated_market_does_not_touch_the_worlds_of_real_bars(default):
+    other = changed(default, simulated={**default.simulated.model_dump(), "seed": 8})
+    assert settled(default, QUANT_PROFILE="yahoo") == settled(other, QUANT_PROFILE="yahoo")
+
+
+def test_files_of_two_folders_never_meet(default):
+    one, other = (settled(default, QUANT_PROFILE="files", QUANT_BARS=f"/{place}/bars") for place in "ab")
+    assert all(getattr(one, name) != getattr(other, name) for name in WRITTEN)
+
+
+def test_bars_inside_the_data_folder_may_be_moved_with_it(default):
+    one, other = (settled(default, QUANT_PROFILE="files", QUANT_DATA=f"/{place}/data") for place in "ab")
+    assert one.world == other.world
+
+
+def test_experiments_of_one_world_share_what_it_told_and_nothing_else(default):
+    one, other = settled(default), settled(changed(default, name="mine", seed=8))
+    assert (one.shared, one.raw) == (other.shared, other.raw)
+    assert all(getattr(one, name) != getattr(other, name) for name in OWN)
+    assert one.history(Path("h")) != other.history(Path("h"))
+
+
+def test_a_workplace_of_no_experiment_has_no_place():
+    with pytest.raises(ConfigError, match="no world or experiment"):
+        _ = workplace({}).lake
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc", ".hidden"])
+def test_a_name_that_is_no_folder_of_its_own_is_refused(default, name):
+    with pytest.raises(ConfigError, match="name"):
+        changed(default, name=name)
+
+
+@pytest.mark.parametrize("name", ["a/../../b", "my try", "gold|1h"])
+def test_any_other_name_stays_one_folder(default, name):
+    place = settled(changed(default, name=name))
+    assert place.lake.parent == settled(default).lake.parent
+    assert place.lake.name != ".."
 
 
 def test_another_process_lands_in_the_same_place():

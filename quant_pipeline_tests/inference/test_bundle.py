@@ -27,6 +27,7 @@ SMALL = {"lightgbm": {"n_estimators": 20}, "xgboost": {"n_estimators": 20}, "log
 FACTS = BundleFacts(
     symbol="GC=F", experiment="default", experiment_hash="e" * 12, data_fingerprint="d" * 12,
     training_start=datetime(2024, 1, 1, tzinfo=UTC), training_end=datetime(2024, 1, 20, tzinfo=UTC),
+    learned_until=datetime(2024, 2, 1, tzinfo=UTC),
     as_of=datetime(2024, 2, 5, tzinfo=UTC), fallback="logistic", metrics={"log_loss": 1.05},
 )  # fmt: skip
 

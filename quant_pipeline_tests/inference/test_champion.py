@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quant_pipeline.config.experiment import ChampionSettings
 from quant_pipeline.errors import ModelError, StorageError
-from quant_pipeline.inference.champion import ChampionHistory, Decision, Score, decide, score
+from quant_pipeline.inference.champion import FEWEST_FRESH, ChampionHistory, Decision, Rival, Score, decide, score
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 RULE = ChampionSettings(min_improvement=0.01, max_age_days=30)
@@ -22,12 +22,14 @@ def days(count: float) -> datetime:
     return START + timedelta(days=count)
 
 
+def rival(challenger: float, champion: float) -> Rival:
+    return Rival(START, scores=(loss(challenger), loss(champion)))
+
+
 @pytest.mark.parametrize(
     ("challenger", "champion", "age", "promoted", "reason"),
     [
-        (1.05, None, None, True, "no champion yet"),
-        (1.05, None, 3, True, "cannot be scored"),
-        (1.05, 1.07, 3, True, "better: log_loss 1.05000 against the champion's 1.07000 on 100 rows"),
+        (1.05, 1.07, 3, True, "better: log_loss 1.05000 against the champion's 1.07000 on 100 rows that neither learned from"),
         (1.0625, 1.07, 3, False, "not better by more than 0.01"),
         (1.08, 1.07, 3, False, "not better"),
         (1.08, 1.07, 30, False, "not better"),
@@ -35,29 +37,42 @@ def days(count: float) -> datetime:
     ],
 )
 def test_the_rule(challenger, champion, age, promoted, reason):
-    since = None if age is None else START
-    decision = decide(loss(challenger), champion and loss(champion), RULE, as_of=days(age or 0), champion_since=since)
+    decision = decide(rival(challenger, champion), RULE, now=days(age))
     assert decision.promote is promoted
     assert reason in decision.reason
 
 
+def test_without_an_able_champion_the_challenger_goes_live():
+    assert decide(None, RULE, now=START) == Decision(True, "no champion yet")
+    unable = decide(Rival(START, able=False), RULE, now=days(3))
+    assert unable.promote
+    assert "cannot answer" in unable.reason
+
+
+def test_without_enough_rows_that_neither_learned_from_only_age_decides():
+    few = Rival(START, fresh=FEWEST_FRESH - 1)
+    assert not decide(few, RULE, now=days(3)).promote
+    assert f"{FEWEST_FRESH - 1} test rows that neither learned from" in decide(few, RULE, now=days(3)).reason
+    assert decide(few, RULE, now=days(31)).promote
+
+
 def test_equal_is_not_better():
     rule = ChampionSettings(min_improvement=0)
-    assert not decide(loss(1.0), loss(1.0), rule, as_of=days(1), champion_since=START).promote
+    assert not decide(rival(1.0, 1.0), rule, now=days(1)).promote
 
 
 def test_the_metric_is_the_settings():
     rule = ChampionSettings(metric="brier")
-    assert decide(loss(1.1), loss(1.0), rule, as_of=days(1), champion_since=START).promote  # brier is 2 - log_loss here
+    assert decide(rival(1.1, 1.0), rule, now=days(1)).promote  # brier is 2 - log_loss here
 
 
 def test_scores_of_other_rows_are_not_compared():
     with pytest.raises(ModelError, match="rows that differ"):
-        decide(loss(1.0, "one"), loss(1.1, "other"), RULE, as_of=days(1), champion_since=START)
+        decide(Rival(START, scores=(loss(1.0, "one"), loss(1.1, "other"))), RULE, now=days(1))
 
 
 def test_a_decision_before_the_champion_went_live_changes_nothing():
-    decision = decide(loss(0.5), loss(1.0), RULE, as_of=days(-1), champion_since=START)
+    decision = decide(rival(0.5, 1.0), RULE, now=days(-1))
     assert not decision.promote
     assert "before the champion went live" in decision.reason
 
@@ -82,31 +97,32 @@ YES, NO = Decision(True, "better"), Decision(False, "worse")
 def test_history_tells_what_was_live_when(tmp_path):
     history = ChampionHistory(tmp_path)
     assert history.live_at("GC=F", START) is None
-    history.record("GC=F", "a", YES, as_of=days(0), scores={"challenger": loss(1.0), "champion": None})
-    history.record("GC=F", "b", NO, as_of=days(7))
-    history.record("GC=F", "c", YES, as_of=days(14))
-    history.record("SPY", "s", YES, as_of=days(3))
+    history.record("GC=F", "a", YES, as_of=days(0), since=days(0))
+    history.record("GC=F", "b", NO, as_of=days(7), since=days(7), rival=rival(1.1, 1.0))
+    history.record("GC=F", "c", YES, as_of=days(12), since=days(14))
+    history.record("SPY", "s", YES, as_of=days(3), since=days(3))
     live = {day: ChampionHistory(tmp_path).live_at("GC=F", days(day)) for day in (-0.1, 0, 6.9, 7, 13.9, 14, 99)}
     assert live == {-0.1: None, 0: "a", 6.9: "a", 7: "a", 13.9: "a", 14: "c", 99: "c"}
     assert [history.live_since("GC=F", days(day)) for day in (-1, 8, 15)] == [None, days(0), days(14)]
     assert [event.reason for event in history.events("GC=F")] == ["better", "worse", "better"]
-    assert history.events("GC=F")[0].scores["challenger"]["log_loss"] == 1.0
+    assert history.events("GC=F")[1].scores["challenger"]["log_loss"] == 1.1
+    assert history.events("GC=F")[2].as_of == days(12)
 
 
 def test_a_retried_run_records_nothing_new(tmp_path):
     history = ChampionHistory(tmp_path)
-    first = history.record("SPY", "a", YES, as_of=days(0))
+    first = history.record("SPY", "a", YES, as_of=days(0), since=days(0))
     before = (tmp_path / "SPY.jsonl").read_bytes()
-    assert history.record("SPY", "a", NO, as_of=days(0)) == first
+    assert history.record("SPY", "a", NO, as_of=days(0), since=days(1)) == first
     assert (tmp_path / "SPY.jsonl").read_bytes() == before
 
 
 def test_the_past_is_not_rewritten(tmp_path):
     history = ChampionHistory(tmp_path)
-    history.record("SPY", "a", YES, as_of=days(7))
-    with pytest.raises(ModelError, match="promotion as of"):
-        history.record("SPY", "b", YES, as_of=days(3))
-    late = history.record("SPY", "b", NO, as_of=days(3))
+    history.record("SPY", "a", YES, as_of=days(7), since=days(7))
+    with pytest.raises(ModelError, match="found a promotion at"):
+        history.record("SPY", "b", YES, as_of=days(3), since=days(3))
+    late = history.record("SPY", "b", NO, as_of=days(3), since=days(3))
     assert late.live is None
     assert history.live_at("SPY", days(4)) is None
     assert history.live_at("SPY", days(8)) == "a"
@@ -118,7 +134,7 @@ def test_live_at_against_the_slow_walk(tmp_path_factory, steps, at):
     history, day, live = ChampionHistory(tmp_path_factory.mktemp("h")), 0, None
     for number, (gap, promote) in enumerate(steps):
         day += gap
-        history.record("X", f"b{number}", Decision(promote, ""), as_of=days(day))
+        history.record("X", f"b{number}", Decision(promote, ""), as_of=START, since=days(day))
         if promote and day <= at:
             live = f"b{number}"
     assert history.live_at("X", days(at)) == live

@@ -146,7 +146,7 @@ def real_folder(tmp_path_factory, small_experiment, minutes_of, two_symbols, mak
     meta = fit_meta(pl.concat(told), labels, ("logistic",), EnsembleSettings(), CalibrationSettings()).learner
     facts = BundleFacts(
         symbol="BTC-USD", experiment="small", experiment_hash="e", data_fingerprint="d", training_start=labels["decision_at"][0],
-        training_end=labels["decision_at"][300], as_of=AT, fallback="logistic",
+        training_end=labels["decision_at"][300], learned_until=AT, as_of=AT, fallback="logistic",
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("bundles") / "real"
     reference = feature_reference(samples.view.take(rows[:300]))

@@ -164,7 +164,7 @@ def test_the_gallery_names_every_pattern_by_its_pivot_and_its_confirmation(told_
     assert table["pattern"].n_unique() > 20
     assert table.select((pl.col("start_at") <= pl.col("pivot_at")) & (pl.col("pivot_at") <= pl.col("known_at"))).to_series().all()
     assert table.join(bars, on="known_at", how="anti").is_empty()  # known at the close of a bar
-    page = copy.data / "reports" / "simulated" / SYMBOL / "pattern_gallery.html"
+    page = copy.house().workplace.reports / SYMBOL / "pattern_gallery.html"
     assert "SIMULATED" in page.read_text()
     assert page.with_suffix(".png").is_file()
 

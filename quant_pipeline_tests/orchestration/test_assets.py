@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import shutil
+from datetime import timedelta
+
 import dagster as dg
 import polars as pl
 import pytest
 
 from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.inference.champion import Decision
 from quant_pipeline.orchestration.partitions import fold_key
 
 SYMBOL = "BTC-USD"
@@ -102,13 +106,26 @@ def test_a_signal_without_a_champion_says_so_and_does_nothing(bare_home):
     assert "quant train BTC-USD" in signal.reason
 
 
+def test_a_bundle_that_went_live_after_the_decision_does_not_answer_for_it(home):
+    """The decision is of 10:00; at 10:10 another bundle took over, and at 10:30 the signal of 10:00 is asked for."""
+    house = home.house()
+    then = house.champions.live_at(SYMBOL, home.as_of)
+    late = home.as_of - timedelta(minutes=20)
+    house.champions.record(SYMBOL, "later", Decision(True, "drift"), as_of=late, since=late)
+    shutil.rmtree(house.workplace.signals)
+    with home.runner() as runner:
+        runner.materialize([dg.AssetKey("signals")], SYMBOL)
+    signal = house.signals.latest(SYMBOL)
+    assert (signal.as_of, signal.bundle_id) == (home.as_of.replace(minute=0), then)
+
+
 def test_the_use_of_the_test_span_is_on_record(trained_home):
-    lines = (trained_home.data / "bundles" / "simulated" / SYMBOL / "test_uses.jsonl").read_text().splitlines()
+    lines = (trained_home.house().workplace.bundles / SYMBOL / "test_uses.jsonl").read_text().splitlines()
     assert len(lines) == 1
     assert "skill and champion rule" in lines[0]
 
 
 def test_the_report_page_and_its_picture_are_published(trained_home):
-    page = trained_home.data / "reports" / "simulated" / SYMBOL / "skill_report.html"
+    page = trained_home.house().workplace.reports / SYMBOL / "skill_report.html"
     assert "SIMULATED" in page.read_text()
     assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
 import pytest
 
+from quant_pipeline.config.universe import Symbol
+from quant_pipeline.orchestration import versions
+from quant_pipeline.orchestration.closure import code_behind
 from quant_pipeline.orchestration.freshness import stale
 from quant_pipeline.orchestration.partitions import fold_key
 from quant_pipeline.orchestration.runner import Runner
@@ -64,13 +68,64 @@ def test_a_changed_model_is_made_again_with_what_depends_on_it(home):
         ({"weights": {"quality": False}}, ["sample_weights"], [*BARS, "features", "barriers", "labels"]),
         ({"champion": {"max_age_days": 9}}, ["champion"], ["meta_learner", "features", "skill_report"]),
         ({"drift": {"psi": 0.3}}, ["drift_report"], ["meta_learner", "features"]),
-        ({"signal": {"min_confidence": 0.6}}, ["backtest"], ["meta_learner", "features", "drift_report"]),
+        ({"signal": {"min_confidence": 0.6}}, ["backtest", "skill_report"], ["meta_learner", "features", "drift_report"]),
     ],
 )
 def test_a_setting_touches_the_assets_that_read_it(trained_home, changed, first, untouched):
     with trained_home.runner(trained_home.house(**changed)) as runner:
         assert stale_names(runner, first) == first
         assert stale_names(runner, untouched) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "touched", "untouched"),
+    [
+        ({"risk": {"max_position_pct": 7.0}}, ["skill_report", "backtest"], ["features", "labels", "meta_learner"]),
+        ({"costs": {"fee_bps": 99.0}}, ["barriers", "labels", "skill_report", "backtest"], [*BARS, "features"]),
+        ({"calendar": "CMEGlobex_GC"}, [*BARS, "features"], []),
+    ],
+)
+def test_a_setting_of_the_symbol_touches_the_assets_that_read_it(trained_home, changed, touched, untouched):
+    house = trained_home.house()
+    symbols = dict(house.universe.symbols)
+    told = symbols[SYMBOL].model_dump()
+    merged = {name: {**told[name], **value} if isinstance(value, dict) else value for name, value in changed.items()}
+    symbols[SYMBOL] = Symbol.parse({**told, **merged}, "changed")
+    with trained_home.runner(replace(house, universe=house.universe.model_copy(update={"symbols": symbols}))) as runner:
+        assert set(touched) <= set(stale_names(runner, [*touched, *untouched]))
+        assert stale_names(runner, untouched) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "touched", "untouched"),
+    [
+        ("orchestration/assets/models.py", ["models/lightgbm", "models/logistic"], ["regimes", "selection"]),
+        ("models/boosting/lightgbm.py", ["models/lightgbm"], ["regimes", "models/logistic"]),
+        ("models/base.py", ["models/lightgbm", "models/logistic"], ["regimes"]),
+        ("validation/splits.py", ["regimes", "selection", "models/lightgbm"], []),
+    ],
+)
+def test_an_edit_of_code_touches_what_it_is_behind(trained_home, monkeypatch, file, touched, untouched):
+    def edited(body, opened=None):
+        for name, content in code_behind(body, opened):
+            yield name, content + b"# mended" if name.split(":")[0] == file else content
+
+    monkeypatch.setattr(versions, "code_behind", edited)
+    with trained_home.runner() as runner:
+        fold = fold_key(SYMBOL, "fold_00")
+        assert [key for key in touched if not stale_names(runner, [key], fold)] == []
+        assert [key for key in untouched if stale_names(runner, [key], fold)] == []
+
+
+def test_two_experiments_leave_each_other_s_tables_and_history_alone(home):
+    before = {name: digest for name, digest in home.contents().items() if "/raw/" not in name}
+    other = home.house(name="other", history_days=100)
+    with home.runner(other) as runner:
+        assert len(runner.run(SYMBOL, until="features").reused) == 0
+    after = home.contents()
+    assert {name for name in before if after[name] != before[name]} == set()
+    with home.runner() as runner:
+        assert stale_names(runner, [*BARS, "features", "labels"]) == []
 
 
 def test_nothing_is_stale_after_training(trained_home):
@@ -155,14 +210,14 @@ def test_a_deleted_file_is_made_again_with_equal_bytes(home):
 
 @pytest.mark.parametrize("damage", ["bundle gone", "byte flipped", "history gone"])
 def test_a_bundle_or_champion_that_is_gone_is_stale(home, damage):
-    folder = next((home.data / "bundles" / "simulated" / SYMBOL).glob("*/manifest.json")).parent
+    folder = next((home.house().workplace.bundles / SYMBOL).glob("*/manifest.json")).parent
     if damage == "bundle gone":
         shutil.rmtree(folder)
     elif damage == "byte flipped":
         meta = folder / "meta.json"
         meta.write_bytes(meta.read_bytes()[:-1] + b" ")
     else:
-        shutil.rmtree(home.data / "bundles" / "simulated" / "champions")
+        shutil.rmtree(home.house().workplace.bundles / "champions")
     with home.runner() as runner:
         expected = ["champion"] if damage == "history gone" else ["bundle", "champion"]
         assert stale_names(runner, ["meta_learner", "bundle", "champion"]) == expected

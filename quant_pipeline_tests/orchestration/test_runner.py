@@ -129,7 +129,7 @@ def test_a_run_that_failed_goes_on_where_it_stopped(home, monkeypatch):
 def test_what_a_killed_run_left_half_written_is_swept(bare_home):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for place in (bare_home.lake / "features", bare_home.data / "bundles" / "simulated" / SYMBOL):
+    for place in (bare_home.lake / "features", bare_home.house().workplace.bundles / SYMBOL):
         place.mkdir(parents=True)
         (place / f".partial-{dead.pid}-{uuid.uuid4().hex[:8]}-x.parquet").write_text("half")
     with bare_home.runner() as runner:

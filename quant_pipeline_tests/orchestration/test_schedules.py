@@ -19,7 +19,7 @@ def house(bare_home):
     """A house in which gold, bitcoin and SPY have a champion."""
     made = bare_home.house()
     for symbol in ("GC=F", "BTC-USD", "SPY"):
-        made.champions.record(symbol, "abc", Decision(True, "no champion yet"), as_of=LONG_AGO)
+        made.champions.record(symbol, "abc", Decision(True, "no champion yet"), as_of=LONG_AGO, since=LONG_AGO)
     return made
 
 

@@ -1,67 +1,56 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from quant_pipeline.config.experiment import LabelSettings
+from quant_pipeline.errors import ConfigError
 from quant_pipeline.orchestration import versions
 from quant_pipeline.orchestration.versions import code_version
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A package of two rooms and a module."""
-    (tmp_path / "bars" / "deep").mkdir(parents=True)
-    for name in ("bars/a.py", "bars/deep/b.py", "labels.py"):
-        (tmp_path / name).write_text("x = 1\n")
-    monkeypatch.setattr(versions, "PACKAGE", tmp_path)
-    versions._source_digest.cache_clear()
-    yield tmp_path
-    versions._source_digest.cache_clear()
+def body_with(value: object):
+    def body() -> object:
+        return value
+
+    return body
 
 
-def edited(package, name: str) -> str:
-    (package / name).write_text("x = 2\n")
-    versions._source_digest.cache_clear()
-    return code_version("bars")
+def version(house, *reads: str, value: object = 1) -> str:
+    return code_version(body_with(value), house, reads)
 
 
-def test_equal_sources_and_settings_give_one_version(package):
-    assert code_version("bars", settings=(LabelSettings(),)) == code_version("bars", settings=(LabelSettings(),))
-    assert len(code_version("bars")) == 12
-    assert package.is_dir()
+@pytest.fixture(autouse=True)
+def code(monkeypatch) -> dict[str, bytes]:
+    """What is behind every body; `test_closure.py` looks at how it is found."""
+    behind = {"body": b"return value"}
+    monkeypatch.setattr(versions, "code_behind", lambda *_: tuple(behind.items()))
+    return behind
 
 
-def test_an_edit_anywhere_in_a_room_counts(package):
-    before = code_version("bars")
-    first = edited(package, "bars/a.py")
-    second = edited(package, "bars/deep/b.py")
-    assert len({before, first, second}) == 3
+def test_equal_code_and_settings_give_one_version(default_house):
+    assert version(default_house, "labels") == version(default_house, "labels")
+    assert len(version(default_house)) == 12
 
 
-def test_an_edit_in_another_room_does_not(package):
-    before = code_version("bars")
-    assert edited(package, "labels.py") == before
+def test_code_counts(default_house, code):
+    before = version(default_house)
+    code["body"] = b"return -value"
+    assert version(default_house) != before
 
 
-def test_a_new_or_renamed_file_counts(package):
-    before = code_version("bars")
-    assert edited(package, "bars/new.py") != before
-    before = code_version("bars")
-    (package / "bars" / "new.py").rename(package / "bars" / "other.py")
-    versions._source_digest.cache_clear()
-    assert code_version("bars") != before
+def test_declared_settings_count(default_house):
+    other = default_house.like(experiment=default_house.experiment.model_copy(update={"labels": LabelSettings(max_bars=6)}))
+    assert version(default_house, "labels") != version(other, "labels")
+    assert version(default_house, "splits") == version(other, "splits")
 
 
-@pytest.mark.usefixtures("package")
-def test_settings_count_whatever_they_are():
-    found = [
-        code_version("labels", settings=settings)
-        for settings in ((), (LabelSettings(),), (LabelSettings(max_bars=6),), ("1h",), (("1h", "5m"),), (None,))
-    ]
-    assert len(set(found)) == len(found)
+def test_what_a_body_closes_over_counts(default_house):
+    values = (1, "1", 1.5, None, True, ("1h",), ["1h", "5m"], {"a": 1}, LabelSettings(), LabelSettings(max_bars=6))
+    found = [version(default_house, value=value) for value in values]
+    assert len(set(found)) == len(values)
 
 
-@pytest.mark.usefixtures("package")
-def test_a_room_that_is_not_there_is_an_error():
-    with pytest.raises(FileNotFoundError):
-        code_version("nowhere")
+def test_a_variable_without_a_text_of_its_own_is_refused(default_house):
+    with pytest.raises(ConfigError, match="asset variable 'value': found a ndarray"):
+        version(default_house, value=np.ones(3))

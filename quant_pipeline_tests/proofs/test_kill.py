@@ -105,7 +105,7 @@ def _open(path) -> None:
 
 def leftovers(shell) -> list[str]:
     """Temporaries, and bundle folders without a manifest."""
-    bundles = [path for path in shell.data.glob("bundles/simulated/*/*") if path.is_dir()]
+    bundles = [path for path in shell.data.glob("bundles/simulated/*/*/*/*") if path.is_dir()]
     bare = [path for path in bundles if not (path / "manifest.json").exists() or path.name == "building"]
     return sorted(map(str, [*shell.data.rglob(f"{TEMPORARY}*"), *bare]))
 
@@ -125,11 +125,12 @@ def materializations(instance: dg.DagsterInstance) -> Counter[tuple[object, ...]
 
 
 def bundle_ids(shell, symbol: str) -> set[str]:
-    return {path.parent.name for path in shell.data.glob(f"bundles/simulated/{symbol}/*/manifest.json")}
+    return {path.parent.name for path in shell.data.glob(f"bundles/simulated/*/*/{symbol}/*/manifest.json")}
 
 
 def signals_of(shell, symbol: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in shell.data.glob(f"lake/simulated/signals/{symbol}/*/*/*.json")}
+    signals = shell.data.glob(f"lake/simulated/*/experiments/*/signals/{symbol}/*/*/*.json")
+    return {path.name: path.read_bytes() for path in signals}
 
 
 def history(shell, monkeypatch) -> tuple[Counter[tuple[object, ...]], Counter[str]]:
@@ -143,7 +144,7 @@ def assert_whole(shell, made: Counter[tuple[object, ...]], statuses: Counter[str
     """Nothing half-written, nothing finished made again, no run that claims to be at work."""
     assert leftovers(shell) == []
     assert unreadable(shell) == []
-    assert all(verify_bundle(manifest.parent) for manifest in shell.data.glob("bundles/simulated/*/*/manifest.json"))
+    assert all(verify_bundle(manifest.parent) for manifest in shell.data.glob("bundles/simulated/*/*/*/*/manifest.json"))
     assert {twice: count for twice, count in made.items() if count > 1} == {}
     assert set(statuses) <= {"SUCCESS", "FAILURE"}
 

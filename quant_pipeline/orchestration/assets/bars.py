@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from quant_pipeline.orchestration.assets.common import OWNERS
+from quant_pipeline.orchestration.assets.common import OWNERS, at_work
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.io_managers import missing_upstream
 from quant_pipeline.orchestration.partitions import symbols
@@ -17,10 +17,27 @@ def rung_key(rung: str) -> list[str]:
     return ["bars", rung]
 
 
+READS = ("history_days", "symbol.calendar")
+
+
 def bars_assets(house: House) -> list[dg.AssetsDefinition]:
     """`bars/1m` … `bars/1h`, and the coarse rungs of `features.coarse`."""
-    instruments = [(name, house.symbol(name).calendar) for name in house.universe.symbols]
-    version = code_version("bars", settings=(house.experiment.rungs, house.experiment.history_days, instruments))
+    rungs = house.experiment.rungs
+
+    def bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Iterator[Result]:
+        from quant_pipeline.bars.build import build_bars
+
+        symbol = context.partition_key
+        cutoff, start = house.cutoff(symbol), house.history_start(symbol)
+        if house.store.last(symbol, "1m") is None:
+            raise missing_upstream(dg.AssetKey("raw_bars"), symbol)
+        raw = {interval: house.store.read(symbol, interval, start, cutoff) for interval in house.source.intervals}
+        made, ledger = build_bars(raw, house.symbol(symbol).calendar, rungs, as_of=cutoff)
+        for rung in rungs:
+            if dg.AssetKey(rung_key(rung)) in context.selected_asset_keys:
+                yield table_result(made[rung], key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")
+
+    version = code_version(bars, house, READS)
     specs = [
         dg.AssetSpec(
             rung_key(rung),
@@ -32,27 +49,13 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
             description=f"Cleaned {rung} bars anchored to the session open, with n_source, complete and known_at.",
             metadata={"quant/stored": "table"},
         )
-        for rung in house.experiment.rungs
+        for rung in rungs
     ]
-
-    @dg.multi_asset(
+    define = dg.multi_asset(
         outs={f"bars_{spec.key.path[-1]}": dg.AssetOut.from_spec(spec, dagster_type=dg.Any, is_required=False) for spec in specs},
         deps=["raw_bars"],
         partitions_def=symbols(house),
         can_subset=True,
         name="bars",
     )
-    def bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Iterator[Result]:
-        from quant_pipeline.bars.build import build_bars
-
-        symbol = context.partition_key
-        cutoff, start = house.cutoff(symbol), house.history_start(symbol)
-        if house.store.last(symbol, "1m") is None:
-            raise missing_upstream(dg.AssetKey("raw_bars"), symbol)
-        raw = {interval: house.store.read(symbol, interval, start, cutoff) for interval in house.source.intervals}
-        rungs, ledger = build_bars(raw, house.symbol(symbol).calendar, house.experiment.rungs, as_of=cutoff)
-        for rung in house.experiment.rungs:
-            if dg.AssetKey(rung_key(rung)) in context.selected_asset_keys:
-                yield table_result(rungs[rung], key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")
-
-    return [bars]
+    return [define(at_work(bars, READS))]

@@ -15,8 +15,8 @@ from quant_pipeline.orchestration.assets.models import model_key
 from quant_pipeline.orchestration.assets.preparation import primary_bars
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import fold_key, symbols
+from quant_pipeline.orchestration.reading import EXPERIMENT
 from quant_pipeline.orchestration.results import Result, markdown_table, table_result
-from quant_pipeline.orchestration.versions import code_version
 
 
 def deploy_assets(house: House) -> list[dg.AssetsDefinition]:
@@ -26,12 +26,11 @@ def deploy_assets(house: House) -> list[dg.AssetsDefinition]:
 
 def _bundle(house: House) -> dg.AssetsDefinition:
     names = [model.name for model in house.experiment.models]
-    rooms = ("inference/bundle", "inference/build", "models/preparation/preparation", "views/reference")
-    version = code_version(*rooms, settings=(house.experiment,))
 
     @described(
         "deploy",
-        version,
+        house,
+        reads=EXPERIMENT,
         kinds={"json"},
         stored="table",
         ins=_parts(house, names),
@@ -79,11 +78,10 @@ def _parts(house: House, names: list[str]) -> dict[str, dg.AssetIn]:
 
 
 def _champion(house: House) -> dg.AssetsDefinition:
-    version = code_version("inference/champion", settings=(house.experiment.champion,))
-
     @described(
         "deploy",
-        version,
+        house,
+        reads=("champion",),
         kinds={"json"},
         ins={"bundle": dg.AssetIn(), "features": dg.AssetIn(), "labels": dg.AssetIn(), **primary_bars(house)},
         partitions_def=symbols(house),
@@ -108,15 +106,16 @@ def _champion(house: House) -> dg.AssetsDefinition:
             house.experiment.champion,
             symbol=symbol,
             as_of=house.cutoff(symbol),
+            now=house.workplace.now(),
         )
         history = pl.DataFrame(
             [
-                {"as_of": str(e.as_of), "live": e.live, "challenger": e.challenger, "reason": e.reason}
+                {"since": str(e.since), "as_of": str(e.as_of), "live": e.live, "challenger": e.challenger, "reason": e.reason}
                 for e in house.champions.events(symbol)
             ]
         )
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(hashlib.sha256(f"{event.live}{event.as_of}".encode()).hexdigest()),
+            data_version=dg.DataVersion(hashlib.sha256(f"{event.live}{event.since}".encode()).hexdigest()),
             metadata={
                 "live": event.live,
                 "promoted": event.promoted,

@@ -8,7 +8,6 @@ from quant_pipeline.orchestration.assets.preparation import primary_bars
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, ledger_metadata, table_result
-from quant_pipeline.orchestration.versions import code_version
 
 
 def embedding_assets(house: House) -> list[dg.AssetsDefinition]:
@@ -18,11 +17,10 @@ def embedding_assets(house: House) -> list[dg.AssetsDefinition]:
 
 
 def _news_embeddings(house: House) -> dg.AssetsDefinition:
-    version = code_version("features/text", settings=(house.experiment.news,))
-
     @described(
         "features",
-        version,
+        house,
+        reads=("news",),
         kinds={"hdf5"},
         deps=["raw_news"],
         partitions_def=symbols(house),
@@ -44,11 +42,10 @@ def _news_embeddings(house: House) -> dg.AssetsDefinition:
 
 
 def _foundation_embeddings(house: House) -> dg.AssetsDefinition:
-    version = code_version("features/foundation", settings=(house.experiment.foundation,))
-
     @described(
         "features",
-        version,
+        house,
+        reads=("foundation",),
         kinds={"torch"},
         stored="table",
         ins=primary_bars(house),

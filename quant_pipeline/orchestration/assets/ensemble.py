@@ -8,18 +8,16 @@ from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import fold_key, symbols
 from quant_pipeline.orchestration.results import Result, markdown_table, picture
-from quant_pipeline.orchestration.versions import code_version
 
 
 def ensemble_assets(house: House) -> list[dg.AssetsDefinition]:
     """The `meta_learner` asset."""
-    experiment = house.experiment
-    names = [model.name for model in experiment.models]
-    version = code_version("ensemble", settings=(experiment.ensemble, experiment.calibration, names))
+    names = [model.name for model in house.experiment.models]
 
     @described(
         "ensemble",
-        version,
+        house,
+        reads=("ensemble", "calibration", "splits"),
         kinds={"numpy"},
         stored="folder",
         ins={"oof_predictions": dg.AssetIn(), "labels": dg.AssetIn(), "splits": dg.AssetIn()},

@@ -6,6 +6,7 @@ from datetime import datetime
 import dagster as dg
 import polars as pl
 
+from quant_pipeline.config.experiment import FeatureSettings
 from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.features.context import Context
 from quant_pipeline.features.groups import APART, families_of, narrowed
@@ -15,7 +16,6 @@ from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, table_result
-from quant_pipeline.orchestration.versions import code_version
 
 AUDIT_CUTS = 3
 CHANNEL_RUNGS = ("1h", "15m")
@@ -40,12 +40,13 @@ def _features(house: House, apart: list[str]) -> dg.AssetsDefinition:
     experiment = house.experiment
     beside = [*apart, *(["foundation_embeddings"] if experiment.foundation.model else [])]
     correlated = "cross_asset" in experiment.features.families
-    version = code_version("features", "bars/asof", settings=(experiment.features, experiment.primary, experiment.rungs))
+    settings = narrowed(experiment.features, families_of("features", experiment.features))
     ins = {**_rung_inputs(house), **{name: dg.AssetIn() for name in beside}}
 
     @described(
         "features",
-        version,
+        house,
+        reads=("primary", "seed", "symbol.calendar", "symbol.correlated"),
         kinds={"polars"},
         stored="table",
         ins={**ins, **({"correlated_bars": dg.AssetIn()} if correlated else {})},
@@ -58,7 +59,7 @@ def _features(house: House, apart: list[str]) -> dg.AssetsDefinition:
         from quant_pipeline.orchestration.figures import counts
 
         others = by_symbol(given["correlated_bars"], house, context.partition_key) if correlated else {}
-        work = _Work(house, context.partition_key, "features", _rungs(given), Context(others))
+        work = _Work(house, context.partition_key, settings, _rungs(given), Context(others))
         frame, ledger = work.build()
         check = work.audit(frame)
         whole = joined(frame, (given[name] for name in beside))
@@ -71,15 +72,15 @@ def _features(house: House, apart: list[str]) -> dg.AssetsDefinition:
 
 def _apart(house: House, name: str) -> dg.AssetsDefinition:
     """A table of families that are kept apart: patterns, macro or news."""
-    experiment = house.experiment
-    families = families_of(name, experiment.features)
-    version = code_version("features", "bars/asof", settings=(families, experiment.features.zscore_window, experiment.primary))
-    primary = {f"bars_{experiment.primary}": dg.AssetIn(key=rung_key(experiment.primary))}
+    settings = narrowed(house.experiment.features, families_of(name, house.experiment.features))
+    primary = {f"bars_{house.experiment.primary}": dg.AssetIn(key=rung_key(house.experiment.primary))}
     deps = {"macro_features": ["macro_series"], "news_features": ["news_embeddings"]}.get(name, [])
+    deps_read = ("news",) if name == "news_features" else ()
 
     @described(
         "features",
-        version,
+        house,
+        reads=("primary", "history_days", "seed", "symbol.calendar", "symbol.correlated", *deps_read),
         kinds={"polars"},
         stored="table",
         name=name,
@@ -93,7 +94,7 @@ def _apart(house: House, name: str) -> dg.AssetsDefinition:
         from quant_pipeline.orchestration.figures import counts
 
         symbol = context.partition_key
-        work = _Work(house, symbol, name, _rungs(given), house.context(symbol, families))
+        work = _Work(house, symbol, settings, _rungs(given), house.context(symbol, settings))
         frame, ledger = work.build()
         shares = {column: float((frame[column].fill_null(0.0) != 0).mean() or 0.0) for column in frame.columns[2:]}  # type: ignore[arg-type]
         most = dict(sorted(shares.items(), key=lambda item: -item[1])[:25])
@@ -109,11 +110,12 @@ def _apart(house: House, name: str) -> dg.AssetsDefinition:
 
 
 def _channels(house: House, rung: str) -> dg.AssetsDefinition:
-    version = code_version("features", settings=(house.experiment.features.zscore_window, rung))
+    settings = narrowed(house.experiment.features, ("channels",))
 
     @described(
         "features",
-        version,
+        house,
+        reads=("symbol.calendar",),
         kinds={"polars"},
         stored="table",
         key=["channels", rung],
@@ -124,7 +126,6 @@ def _channels(house: House, rung: str) -> dg.AssetsDefinition:
     def channels(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **given: pl.DataFrame) -> Result:
         from quant_pipeline.features.build import build_features
 
-        settings = narrowed(house.experiment.features, ("channels",))
         frame, ledger = build_features(_rungs(given), settings, rung, house.symbol(context.partition_key).calendar)
         return table_result(frame, ledger=ledger, time="decision_at")
 
@@ -134,9 +135,10 @@ def _channels(house: House, rung: str) -> dg.AssetsDefinition:
 class _Work:
     """One table of features of one symbol: how it is built, and audited by building it again from its own past."""
 
-    def __init__(self, house: House, symbol: str, table: str, rungs: Mapping[str, pl.DataFrame], context: Context) -> None:
-        self.house, self.rungs, self.context, self.table = house, rungs, context, table
-        self.settings = narrowed(house.experiment.features, families_of(table, house.experiment.features))
+    def __init__(
+        self, house: House, symbol: str, settings: FeatureSettings, rungs: Mapping[str, pl.DataFrame], context: Context
+    ) -> None:
+        self.house, self.rungs, self.context, self.settings = house, rungs, context, settings
         self.calendar = house.symbol(symbol).calendar
 
     def build(self, until: datetime | None = None) -> tuple[pl.DataFrame, Ledger]:

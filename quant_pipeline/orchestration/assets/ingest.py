@@ -7,7 +7,6 @@ from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, ledger_metadata, table_result
-from quant_pipeline.orchestration.versions import code_version
 
 
 def ingest_assets(house: House) -> list[dg.AssetsDefinition]:
@@ -18,11 +17,10 @@ def ingest_assets(house: House) -> list[dg.AssetsDefinition]:
 
 
 def _raw_bars(house: House) -> dg.AssetsDefinition:
-    version = code_version("sources/ingest", settings=(house.workplace.profile, house.experiment.history_days))
-
     @described(
         "ingest",
-        version,
+        house,
+        reads=("history_days", "symbol.calendar", "symbol.files"),
         kinds={"parquet"},
         partitions_def=symbols(house),
         pool=f"source_{house.workplace.profile}",
@@ -50,12 +48,10 @@ def _raw_bars(house: House) -> dg.AssetsDefinition:
 
 
 def _correlated_bars(house: House) -> dg.AssetsDefinition:
-    named = [(name, house.symbol(name).correlated) for name in house.universe.symbols]
-    version = code_version("sources/ingest", "bars", settings=(house.experiment.primary, house.experiment.history_days, named))
-
     @described(
         "ingest",
-        version,
+        house,
+        reads=("primary", "history_days", "symbol.calendar", "symbol.files", "symbol.correlated"),
         kinds={"polars"},
         stored="table",
         partitions_def=symbols(house),
@@ -79,11 +75,10 @@ def _correlated_bars(house: House) -> dg.AssetsDefinition:
 
 
 def _raw_news(house: House) -> dg.AssetsDefinition:
-    version = code_version("sources/news", settings=(house.workplace.profile, house.experiment.news.delay))
-
     @described(
         "ingest",
-        version,
+        house,
+        reads=("news", "history_days"),
         kinds={"parquet"},
         partitions_def=symbols(house),
         pool="source_news",
@@ -104,11 +99,10 @@ def _raw_news(house: House) -> dg.AssetsDefinition:
 
 
 def _macro_series(house: House) -> dg.AssetsDefinition:
-    version = code_version("sources/macro", settings=(house.workplace.profile, house.experiment.macro))
-
     @described(
         "ingest",
-        version,
+        house,
+        reads=("macro", "history_days"),
         kinds={"parquet"},
         pool="source_macro",
         description="Macro observations by release date, revisions included: what was known when, not what is known now.",

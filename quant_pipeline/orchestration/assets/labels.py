@@ -8,7 +8,6 @@ from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, table_result
-from quant_pipeline.orchestration.versions import code_version
 
 
 def label_assets(house: House) -> list[dg.AssetsDefinition]:
@@ -20,19 +19,11 @@ def _rungs(house: House) -> dict[str, dg.AssetIn]:
     return {f"bars_{rung}": dg.AssetIn(key=rung_key(rung)) for rung in house.experiment.ladder}
 
 
-def _costs(house: House) -> list[tuple[str, float]]:
-    return [(name, symbol.costs.round_trip) for name, symbol in house.universe.symbols.items()]
-
-
 def _barriers(house: House) -> dg.AssetsDefinition:
-    experiment = house.experiment
-    version = code_version(
-        "labels", settings=(experiment.labels, experiment.splits, experiment.seed, experiment.primary, _costs(house))
-    )
-
     @described(
         "labels",
-        version,
+        house,
+        reads=("labels", "splits", "seed", "primary", "symbol.costs"),
         kinds={"optuna"},
         stored="table",
         ins=_rungs(house),
@@ -55,11 +46,10 @@ def _barriers(house: House) -> dg.AssetsDefinition:
 
 
 def _labels(house: House) -> dg.AssetsDefinition:
-    version = code_version("labels", settings=(house.experiment.primary, _costs(house)))
-
     @described(
         "labels",
-        version,
+        house,
+        reads=("primary", "symbol.costs"),
         kinds={"numba"},
         stored="table",
         ins={**_rungs(house), "barriers": dg.AssetIn(), "features": dg.AssetIn()},
@@ -95,11 +85,10 @@ def _labels(house: House) -> dg.AssetsDefinition:
 
 
 def _weights(house: House) -> dg.AssetsDefinition:
-    version = code_version("labels/weights", settings=(house.experiment.weights,))
-
     @described(
         "labels",
-        version,
+        house,
+        reads=("weights",),
         kinds={"numba"},
         stored="table",
         ins={**_rungs(house), "labels": dg.AssetIn()},
@@ -122,11 +111,10 @@ def _weights(house: House) -> dg.AssetsDefinition:
 
 
 def _splits(house: House) -> dg.AssetsDefinition:
-    version = code_version("validation/splits", "validation/purging", settings=(house.experiment.splits,))
-
     @described(
         "splits",
-        version,
+        house,
+        reads=("splits",),
         kinds={"numpy"},
         stored="table",
         partitions_def=symbols(house),

@@ -15,10 +15,7 @@ from quant_pipeline.orchestration.assets.preparation import primary_bars
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import split_key, symbol_folds
 from quant_pipeline.orchestration.results import Result, markdown_table, table_result
-from quant_pipeline.orchestration.versions import code_version
 
-ROOMS = ("models/base", "models/contract", "models/probabilities", "models/scaling", "models/preparation/preparation", "views")
-"""What every model's value depends on beside its own module."""
 INPUTS = ("features", "labels", "sample_weights", "splits", "selection")
 
 
@@ -33,14 +30,15 @@ def model_assets(house: House) -> list[dg.AssetsDefinition]:
 
 
 def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
-    params = registry.create(settings.name, settings.params).params
-    family = registry.get(settings.name).spec.family
-    shaping = (params, feature_set(settings.feature_set), house.experiment.seed, house.experiment.splits)
-    version = code_version(f"models/{family}/{settings.name}", *ROOMS, settings=shaping)
+    registry.create(settings.name, settings.params)
+    feature_set(settings.feature_set)
+    rungs, module = house.experiment.rungs, registry.get(settings.name).__module__.split(".", 1)[1].replace(".", "/")
 
     @described(
         "models",
-        version,
+        house,
+        reads=("seed", "splits"),
+        opened={"models/registry.py": (f"{module}.py",)},
         kinds={settings.name},
         stored="folder",
         key=model_key(settings.name),
@@ -63,7 +61,7 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
 
         _, fold = split_key(context.partition_key)
         rows = fold_rows(splits, str(fold), labels, house.experiment.splits)
-        columns = selection.columns(settings.feature_set, house.experiment.rungs)
+        columns = selection.columns(settings.feature_set, rungs)
         samples = make_samples(selection.table(features, bars), labels, sample_weights, columns)
         fitted = registry.create(settings.name, settings.params)
         metrics = fitted.fit(samples.take(rows.train), samples.take(rows.valid), house.experiment.seed)
@@ -83,12 +81,12 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
 
 def _oof(house: House) -> dg.AssetsDefinition:
     names = [settings.name for settings in house.experiment.models]
-    version = code_version("ensemble/oof", "views", settings=(names, house.experiment.splits))
     ins = {**{name: dg.AssetIn() for name in ("features", "labels", "splits", "selection")}, **primary_bars(house)}
 
     @described(
         "models",
-        version,
+        house,
+        reads=("splits",),
         kinds={"polars"},
         stored="table",
         ins={**ins, **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}},

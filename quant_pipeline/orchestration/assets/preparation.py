@@ -9,7 +9,6 @@ from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import split_key, symbol_folds
 from quant_pipeline.orchestration.results import Result, markdown_table, picture
-from quant_pipeline.orchestration.versions import code_version
 
 
 def preparation_assets(house: House) -> list[dg.AssetsDefinition]:
@@ -23,13 +22,10 @@ def primary_bars(house: House) -> dict[str, dg.AssetIn]:
 
 
 def _regimes(house: House) -> dg.AssetsDefinition:
-    experiment = house.experiment
-    shaping = (experiment.regime_states, experiment.seed, experiment.splits)
-    version = code_version("models/preparation/hmm", "features/kernels", settings=shaping)
-
     @described(
         "preparation",
-        version,
+        house,
+        reads=("regime_states", "seed", "splits"),
         kinds={"hmmlearn"},
         stored="folder",
         ins={**primary_bars(house), "labels": dg.AssetIn(), "splits": dg.AssetIn()},
@@ -66,14 +62,12 @@ def _regimes(house: House) -> dg.AssetsDefinition:
 
 
 def _selection(house: House) -> dg.AssetsDefinition:
-    experiment = house.experiment
-    rooms = ("models/preparation", "views", "validation/purging")
-    version = code_version(*rooms, settings=(experiment.selection, experiment.seed, experiment.splits))
     tables = ("features", "labels", "sample_weights", "splits", "regimes")
 
     @described(
         "preparation",
-        version,
+        house,
+        reads=("selection", "seed", "splits"),
         kinds={"lightgbm"},
         stored="folder",
         ins={**{name: dg.AssetIn() for name in tables}, **primary_bars(house)},

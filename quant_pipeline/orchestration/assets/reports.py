@@ -11,7 +11,6 @@ from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import live_inputs
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, markdown_table, png_picture, table_result
-from quant_pipeline.orchestration.versions import code_version
 from quant_pipeline.orchestration.web import page_url
 
 
@@ -26,13 +25,12 @@ def _bars(house: House) -> dict[str, dg.AssetIn]:
 
 
 def _skill(house: House) -> dg.AssetsDefinition:
-    metrics = [f"validation/{module}" for module in ("skill", "skill_kernels", "skill_table", "bootstrap", "baselines")]
-    version = code_version("backtest", *metrics, settings=(house.experiment.name,))
     tables = ("meta_learner", "oof_predictions", "bundle", "labels", "splits", "barriers")
 
     @described(
         "reports",
-        version,
+        house,
+        reads=("signal", "primary", "features", "seed", "symbol.costs", "symbol.risk"),
         kinds={"html", "matplotlib"},
         stored="table",
         ins={**{name: dg.AssetIn() for name in tables}, **_bars(house)},
@@ -63,7 +61,7 @@ def _skill(house: House) -> dg.AssetsDefinition:
         return table_result(
             report.table,
             extra={
-                "page": dg.MetadataValue.url(page_url(page, house.workplace.reports.parent)),
+                "page": dg.MetadataValue.url(page_url(page, house.workplace.pages)),
                 "summary": png_picture(report.png),
             },
         )
@@ -72,11 +70,10 @@ def _skill(house: House) -> dg.AssetsDefinition:
 
 
 def _backtest(house: House) -> dg.AssetsDefinition:
-    version = code_version("backtest/engine", "backtest/kernel", "inference/decision", settings=(house.experiment.signal,))
-
     @described(
         "reports",
-        version,
+        house,
+        reads=("signal", "symbol.costs", "symbol.risk"),
         kinds={"numba"},
         stored="table",
         ins={"meta_learner": dg.AssetIn(), "bundle": dg.AssetIn(), **_bars(house)},
@@ -117,11 +114,10 @@ def _backtest(house: House) -> dg.AssetsDefinition:
 
 
 def _gallery(house: House) -> dg.AssetsDefinition:
-    version = code_version("features/patterns", "backtest/gallery", settings=(house.experiment.primary,))
-
     @described(
         "reports",
-        version,
+        house,
+        reads=("primary", "seed"),
         kinds={"html", "matplotlib"},
         stored="table",
         ins={"bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
@@ -143,7 +139,7 @@ def _gallery(house: House) -> dg.AssetsDefinition:
             events.drop("points"),
             time="known_at",
             extra={
-                "page": dg.MetadataValue.url(page_url(page, house.workplace.reports.parent)),
+                "page": dg.MetadataValue.url(page_url(page, house.workplace.pages)),
                 "summary": png_picture(gallery.png),
             },
         )
@@ -152,12 +148,10 @@ def _gallery(house: House) -> dg.AssetsDefinition:
 
 
 def _dictionary(house: House) -> dg.AssetsDefinition:
-    rooms = ("inference/dictionary", "backtest/sparklines", "features/glossary", "features/listing", "monitoring/drift")
-    version = code_version(*rooms, settings=(house.experiment.features, house.experiment.drift))
-
     @described(
         "reports",
-        version,
+        house,
+        reads=("features", "drift", "primary", "ladder", "seed", "foundation", "symbol.correlated"),
         kinds={"html"},
         stored="table",
         ins={"features": dg.AssetIn()},
@@ -180,18 +174,17 @@ def _dictionary(house: House) -> dg.AssetsDefinition:
         return table_result(
             made.table,
             figure=counts(dict(drifted.select("column", "psi").iter_rows()), "PSI of the most drifted features"),
-            extra={"page": dg.MetadataValue.url(page_url(page, house.workplace.reports.parent))},
+            extra={"page": dg.MetadataValue.url(page_url(page, house.workplace.pages))},
         )
 
     return feature_dictionary
 
 
 def _drift(house: House) -> dg.AssetsDefinition:
-    version = code_version("monitoring/drift", settings=(house.experiment.drift,))
-
     @described(
         "reports",
-        version,
+        house,
+        reads=("drift", "features", "primary", "ladder", "news", "macro", "foundation", "symbol.calendar", "symbol.correlated"),
         kinds={"scipy"},
         stored="table",
         deps=[*live_inputs(house), "champion"],

@@ -6,24 +6,27 @@ from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import live_inputs
 from quant_pipeline.orchestration.partitions import symbols
+from quant_pipeline.orchestration.reading import EVERYTHING
 from quant_pipeline.orchestration.results import Result, markdown_table
-from quant_pipeline.orchestration.versions import code_version
 
 
 def signal_assets(house: House) -> list[dg.AssetsDefinition]:
     """The `signals` asset."""
-    version = code_version("inference", "risk", settings=(house.experiment.signal,))
 
     @described(
         "signals",
-        version,
+        house,
+        reads=EVERYTHING,
         kinds={"json", "parquet"},
         deps=[*live_inputs(house), "champion"],
         partitions_def=symbols(house),
         description="The signal of the newest decision moment, from the live bundle; idempotent, replayable byte for byte.",
     )
     def signals(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
-        symbol, moment = context.partition_key, house.horizon(context.partition_key)
+        from quant_pipeline.inference.schedule import decision_time
+
+        symbol = context.partition_key
+        moment = decision_time(house.symbol(symbol).calendar, house.experiment.primary, house.horizon(symbol))
         signal = house.predictor().signal(symbol, house.live_bundle(symbol, moment), moment)
         outcome = house.signals.write(signal)
         kept = house.signals.latest(symbol) or signal

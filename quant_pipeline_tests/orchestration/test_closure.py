@@ -1,0 +1,162 @@
+"""The code behind an asset: an edit of anything that its value can depend on counts, and of nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import pytest
+
+from quant_pipeline.orchestration import closure
+from quant_pipeline.orchestration.closure import code_behind
+
+FILES = {
+    "__init__.py": "",
+    "orchestration/__init__.py": "",
+    "orchestration/house.py": """
+from quant_pipeline_copy.rooms import stores
+class House:
+    def store(self):
+        return self._open()
+    def _open(self):
+        from quant_pipeline_copy.rooms import deep
+        return deep.x
+    def other(self):
+        return 1
+""",
+    "orchestration/body.py": """
+from typing import TYPE_CHECKING
+from quant_pipeline_copy.rooms import named, unused
+if TYPE_CHECKING:
+    from quant_pipeline_copy.rooms import annotated
+LIMIT = 3
+UNUSED = 4
+def asset(function):
+    return function
+def factory():
+    @asset
+    def body(house):
+        from quant_pipeline_copy.rooms.inner import value
+        return helper(value), house.store(), LIMIT
+    return body
+def helper(value):
+    return named.x + value
+def bystander():
+    return 5
+""",
+    "rooms/__init__.py": "",
+    "rooms/named.py": "from quant_pipeline_copy.rooms import below\nx = 1\n",
+    "rooms/below.py": "PAGE = 'page.html'\nx = 1\n",
+    "rooms/page.html": "<p>",
+    "rooms/inner.py": """
+import importlib
+def load(name):
+    return importlib.import_module(f'quant_pipeline_copy.rooms.{name}')
+value = 1
+""",
+    "rooms/deep.py": "x = 1\n",
+    "rooms/stores.py": "x = 1\n",
+    "rooms/unused.py": "x = 1\n",
+    "rooms/annotated.py": "x = 1\n",
+    "elsewhere.py": "x = 1\n",
+}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A small package with an asset body, read by the closure in place of ours."""
+    root = tmp_path / "quant_pipeline_copy"
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    monkeypatch.setattr(closure, "PACKAGE", root)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    _forget()
+    yield root
+    _forget()
+    for name in [name for name in sys.modules if name.startswith("quant_pipeline_copy")]:
+        del sys.modules[name]
+
+
+def _forget() -> None:
+    cached_by = ("source", "_code_behind", "_content", "_methods", "_imports", "_imports_by_computed_name")
+    for cached in (getattr(closure, name) for name in cached_by):
+        cached.cache_clear()
+
+
+def behind(package, opened=None) -> dict[str, bytes]:
+    _forget()
+    spec = importlib.util.spec_from_file_location("quant_pipeline_copy.orchestration.body", package / "orchestration/body.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return dict(code_behind(module.factory(), opened))
+
+
+def edit(package, name: str, old: str, new: str) -> None:
+    text = (package / name).read_text()
+    assert old in text
+    (package / name).write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("orchestration/body.py", "return helper(value)", "return -helper(value)"),
+        ("orchestration/body.py", "return named.x + value", "return named.x - value"),
+        ("orchestration/body.py", "LIMIT = 3", "LIMIT = 4"),
+        ("orchestration/house.py", "return self._open()", "return -self._open()"),
+        ("orchestration/house.py", "return deep.x", "return -deep.x"),
+        ("rooms/named.py", "x = 1", "x = 2"),
+        ("rooms/below.py", "x = 1", "x = 2"),
+        ("rooms/page.html", "<p>", "<b>"),
+        ("rooms/inner.py", "value = 1", "value = 2"),
+        ("rooms/deep.py", "x = 1", "x = 2"),
+        ("rooms/unused.py", "x = 1", "x = 2"),
+    ],
+)
+def test_an_edit_of_what_a_body_can_reach_counts(package, file, old, new):
+    before = behind(package)
+    edit(package, file, old, new)
+    assert behind(package) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("orchestration/body.py", "return 5", "return 6"),
+        ("orchestration/body.py", "UNUSED = 4", "UNUSED = 5"),
+        ("orchestration/body.py", "LIMIT = 3", "LIMIT = 3  # bars"),
+        ("orchestration/house.py", "return 1", "return 2"),
+        ("elsewhere.py", "x = 1", "x = 2"),
+    ],
+)
+def test_an_edit_of_what_it_cannot_reach_does_not(package, file, old, new):
+    before = behind(package)
+    edit(package, file, old, new)
+    assert behind(package) == before
+
+
+def test_what_a_registry_opens_may_be_told(package):
+    told = behind(package, {"rooms/inner.py": ("rooms/deep.py",)})
+    assert "rooms/unused.py" not in told
+    assert {"rooms/deep.py", "rooms/inner.py", "rooms/named.py"} <= set(told)
+    edit(package, "rooms/unused.py", "x = 1", "x = 2")
+    assert behind(package, {"rooms/inner.py": ("rooms/deep.py",)}) == told
+
+
+def test_every_asset_is_found_with_the_code_that_makes_its_value(default_house):
+    """The real package: what each asset's room is, without which its version would miss edits."""
+    from quant_pipeline.orchestration.assets.labels import _splits
+    from quant_pipeline.orchestration.assets.models import _model
+
+    def names(asset, opened=None) -> set[str]:
+        (body,) = {asset.op.compute_fn.decorated_fn}
+        return {name for name, _ in code_behind(body, opened)}
+
+    splits = names(_splits(default_house))
+    assert {"validation/splits.py", "validation/purging.py", "orchestration/results.py"} <= splits
+    assert not {"models/base.py", "ensemble/meta.py"} & splits
+    only = {"models/registry.py": ("models/boosting/lightgbm.py",)}
+    lightgbm = names(_model(default_house, default_house.experiment.models[0]), only)
+    assert {"models/boosting/lightgbm.py", "models/base.py", "views/feature_matrix.py"} <= lightgbm
+    assert "models/classical/logistic.py" not in lightgbm
