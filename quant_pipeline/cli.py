@@ -227,11 +227,16 @@ def replay(
         raise typer.Exit(1)
 
 
-@app.command(epilog=examples("quant report GC=F", "quant report SPY --profile files --bars ~/bars"))
+@app.command(epilog=examples("quant report GC=F", "quant report GC=F --experiment mine.yaml"))
 @guarded
-def report(symbol: SymbolArgument = "GC=F", profile: ProfileOption = None, bars: BarsOption = None) -> None:
+def report(
+    symbol: SymbolArgument = "GC=F",
+    profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
+    bars: BarsOption = None,
+) -> None:
     """Print the out-of-sample skill table and the place of the report page."""
-    choose(profile, bars=bars)
+    choose(profile, experiment, bars)
     _show_skill(symbol)
 
 
@@ -272,11 +277,13 @@ def materialize(
 def sql(
     query: Annotated[str, typer.Argument(help="DuckDB SQL over the lake; `show tables` lists what is there.")],
     profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
+    bars: BarsOption = None,
 ) -> None:
-    """Query the lake: every table is a view with a `symbol` (and `fold`) column."""
+    """Query the lake of an experiment: every table is a view with a `symbol` (and `fold`) column."""
     from quant_pipeline.orchestration.query import ask
 
-    choose(profile)
+    choose(profile, experiment, bars)
     columns, rows = ask(open_house(), query)
     console.print(table([{name: escape(str(value)) for name, value in zip(columns, row, strict=True)} for row in rows], ""))
 

@@ -120,7 +120,7 @@ def test_a_bundle_that_went_live_after_the_decision_does_not_answer_for_it(home)
 
 
 def test_the_use_of_the_test_span_is_on_record(trained_home):
-    lines = (trained_home.house().workplace.bundles / SYMBOL / "test_uses.jsonl").read_text().splitlines()
+    lines = (trained_home.house().workplace.shared / "test_uses" / f"{SYMBOL}.jsonl").read_text().splitlines()
     assert len(lines) == 1
     assert "skill and champion rule" in lines[0]
 

@@ -128,5 +128,5 @@ def _champion(house: House) -> dg.AssetsDefinition:
 
 
 def test_log(house: House, symbol: str) -> Path:
-    """The record of every use of the symbol's final test span."""
-    return house.workplace.bundles / symbol / "test_uses.jsonl"
+    """The record of every use of the symbol's final test span, by whichever experiment of this world."""
+    return house.workplace.shared / "test_uses" / f"{symbol}.jsonl"
