@@ -7,7 +7,7 @@ look fresh because another made its own, and the UI would show rows of one profi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
@@ -22,7 +22,7 @@ class History(DagsterSqliteStorage):
     """SQLite under `base_dir`, in a folder of the experiment that the environment names."""
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Any) -> DagsterSqliteStorage:
+    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Any) -> Self:
         """What `dagster.yaml` asks for; raises `ConfigError` for an environment that cannot be used."""
         place = workplace().settled(load_experiment())
         return cls.from_local(base_dir=str(place.history(Path(config_value["base_dir"]))), inst_data=inst_data)
