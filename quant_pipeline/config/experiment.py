@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
 import pydantic
 
@@ -75,10 +76,23 @@ class SplitSettings(Settings):
 
 
 class NewsSettings(Settings):
-    """How news is read: `encoder` is finbert, minilm or a local folder; a headline is known `delay` after publication."""
+    """How news is read: `encoder` is finbert, minilm or a local folder; a headline is known `delay` after publication.
+
+    `timezone` is that of times in a news file that carry none, such as America/New_York.
+    """
 
     encoder: str = "minilm"
-    delay: Duration = timedelta(minutes=1)
+    delay: Annotated[Duration, pydantic.Field(ge=timedelta(0))] = timedelta(minutes=1)
+    timezone: str | None = None
+
+    @pydantic.field_validator("timezone")
+    @classmethod
+    def _zone(cls, timezone: str | None) -> str | None:
+        if timezone is not None and timezone not in available_timezones():
+            near = difflib.get_close_matches(timezone, available_timezones(), n=1) or ["America/New_York"]
+            message = f"a zone of the tz database such as {near[0]}"
+            raise ValueError(message)
+        return timezone
 
 
 class MacroSettings(Settings):

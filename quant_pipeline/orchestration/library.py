@@ -98,7 +98,7 @@ def collect_news(house: House, symbol: str) -> Ledger:
         return Ledger(notes={"absent": f"{ABSENT}; put news.parquet beside the bars, or set QUANT_NEWS"})
     from quant_pipeline.sources.news.files import FileNews
 
-    told, ledger = FileNews(path, delay=delay).read(symbol)
+    told, ledger = FileNews(path, delay=delay, timezone=house.experiment.news.timezone).read(symbol)
     stored = store.append(symbol, told, now, backfill=True)
     return Ledger(rows_in=ledger.rows_in, dropped=ledger.dropped | stored.dropped, notes=ledger.notes | stored.notes)
 
