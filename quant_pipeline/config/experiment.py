@@ -13,6 +13,7 @@ from zoneinfo import available_timezones
 import pydantic
 
 from quant_pipeline.config.feature_sets import DEFAULT
+from quant_pipeline.config.macro_series import wrong_hour, wrong_lag
 from quant_pipeline.config.model import Duration, Settings, Timeframe, read_yaml
 from quant_pipeline.config.selection import SelectionSettings
 from quant_pipeline.config.timeframes import LADDER
@@ -98,10 +99,24 @@ class NewsSettings(Settings):
 class MacroSettings(Settings):
     """How macro series are read, by series: `lag_days` after the period, for files that tell no release dates; `hours` of
     release on New York's clock, where the end of the day is too late.
+
+    A lag must be longer than the longest delay on record (`config/macro_series.py`), and stands for the first figure only:
+    a file without release dates holds revised ones. Files with `released_at` (vintages, as ALFRED has them) need neither.
     """
 
     lag_days: Mapping[str, int] = pydantic.Field(default_factory=dict)
     hours: Mapping[str, time] = pydantic.Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> Self:
+        against = (
+            *(wrong_lag(series, days) for series, days in self.lag_days.items()),
+            *(wrong_hour(series, at) for series, at in self.hours.items()),
+        )
+        wrong = [why for why in against if why is not None]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
 
 class FoundationSettings(Settings):
