@@ -43,9 +43,9 @@ def decision_columns(decisions: pl.DataFrame, calendar: str) -> dict[str, FloatA
         (n,) arrays: `local_minute` of the exchange's day, `local_weekday` (Monday 0), `minutes_since_open` and
         `minutes_to_close` of the bar's session (to its ordinary close where it closed early unforeseen), `is_open` (1 when
         the market trades at the decision time itself, so that an order can be filled at once; 0 after the last bar of a
-        session), `new_york_open` (the same of New York's stocks), `minutes_of_pause` between the bar's session and the one before it (infinite above `LONGEST_BREAK`),
-        `half_day` and `holiday_next` of the bar's trading day, by the rules of the calendar.
-    """
+        session), `new_york_open` (the same of New York's stocks), `minutes_of_pause` between the bar's session and the one
+        before it (infinite above `LONGEST_BREAK`), `half_day` and `holiday_next` of the bar's trading day, by the
+        rules of the calendar."""
     decision_at = decisions["decision_at"]
     local = decision_at.dt.convert_time_zone(time_zone(calendar))
     at, opened, closes = (microseconds(decisions[name]) for name in ("decision_at", "session_open", "session_close"))

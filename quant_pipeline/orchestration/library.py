@@ -104,16 +104,19 @@ def collect_news(house: House, symbol: str) -> Ledger:
 
 
 def embed_news(house: House, symbol: str) -> Ledger:
-    """Embed the articles of `symbol` that are not embedded yet."""
+    """Embed the articles of `symbol` that are not embedded yet; those of another checkpoint are refused, not mixed in."""
+    from quant_pipeline.features.text.encoder import encoder_id
+
     if not has_news(house):
         return Ledger(notes={"absent": ABSENT})
     titles = articles(house).read(symbol)["title"].unique(maintain_order=True).to_list()
     store = embeddings(house, symbol)
-    with suppress(MissingUpstreamError):
-        store.lookup(titles)
-        ledger = Ledger(rows_in=len(titles))
-        ledger.drop("stored", len(titles))
-        return ledger  # most hours bring no new headline, and need no model in memory
+    if store.model() == encoder_id(house.experiment.news.encoder):
+        with suppress(MissingUpstreamError):
+            store.lookup(titles)
+            ledger = Ledger(rows_in=len(titles))
+            ledger.drop("stored", len(titles))
+            return ledger  # most hours bring no new headline, and need no model in memory
     return store.ensure(titles, encoder(house.experiment.news.encoder))
 
 
