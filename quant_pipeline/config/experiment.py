@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
 import pydantic
 
 from quant_pipeline.config.feature_sets import DEFAULT
+from quant_pipeline.config.macro_series import wrong_hour, wrong_lag
 from quant_pipeline.config.model import Duration, Settings, Timeframe, read_yaml
 from quant_pipeline.config.selection import SelectionSettings
 from quant_pipeline.config.timeframes import LADDER
@@ -75,19 +77,46 @@ class SplitSettings(Settings):
 
 
 class NewsSettings(Settings):
-    """How news is read: `encoder` is finbert, minilm or a local folder; a headline is known `delay` after publication."""
+    """How news is read: `encoder` is finbert, minilm or a local folder; a headline is known `delay` after publication.
+
+    `timezone` is that of times in a news file that carry none, such as America/New_York.
+    """
 
     encoder: str = "minilm"
-    delay: Duration = timedelta(minutes=1)
+    delay: Annotated[Duration, pydantic.Field(ge=timedelta(0))] = timedelta(minutes=1)
+    timezone: str | None = None
+
+    @pydantic.field_validator("timezone")
+    @classmethod
+    def _zone(cls, timezone: str | None) -> str | None:
+        if timezone is not None and timezone not in available_timezones():
+            near = difflib.get_close_matches(timezone, available_timezones(), n=1) or ["America/New_York"]
+            message = f"a zone of the tz database such as {near[0]}"
+            raise ValueError(message)
+        return timezone
 
 
 class MacroSettings(Settings):
     """How macro series are read, by series: `lag_days` after the period, for files that tell no release dates; `hours` of
     release on New York's clock, where the end of the day is too late.
+
+    A lag must be longer than the longest delay on record (`config/macro_series.py`), and stands for the first figure only:
+    a file without release dates holds revised ones. Files with `released_at` (vintages, as ALFRED has them) need neither.
     """
 
     lag_days: Mapping[str, int] = pydantic.Field(default_factory=dict)
     hours: Mapping[str, time] = pydantic.Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> Self:
+        against = (
+            *(wrong_lag(series, days) for series, days in self.lag_days.items()),
+            *(wrong_hour(series, at) for series, at in self.hours.items()),
+        )
+        wrong = [why for why in against if why is not None]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
 
 class FoundationSettings(Settings):

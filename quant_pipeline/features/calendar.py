@@ -1,22 +1,22 @@
 """Session and calendar encodings of the decision time, from the exchange's own sessions and clock.
 
 No hour is fixed in UTC: the hour and the weekday are those of the exchange's time zone, and opening, closing, half
-days and the daily break come from its calendar, which is published ahead of the time it describes.
+days and the daily break come from its calendar. What looks ahead reads no closure that was not foreseen
+(`features/scheduled.py`).
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from quant_pipeline.bars.moments import NEVER, Int64s, microseconds, moments
 from quant_pipeline.bars.sessions import locate, session_table
 from quant_pipeline.features.registry import DECISION, Columns, feature
+from quant_pipeline.features.scheduled import Days, days_of, exchange_of, holidays_of
 
 if TYPE_CHECKING:
     from quant_pipeline.features.kernels import FloatArray
@@ -41,23 +41,24 @@ def decision_columns(decisions: pl.DataFrame, calendar: str) -> dict[str, FloatA
 
     Returns:
         (n,) arrays: `local_minute` of the exchange's day, `local_weekday` (Monday 0), `minutes_since_open` and
-        `minutes_to_close` of the bar's session, `is_open` (1 when the market trades at the decision time itself, so
-        that an order can be filled at once; 0 after the last bar of a session), `new_york_open` (the same of New York's
-        stocks), `minutes_of_pause` between the bar's session and the one before it (infinite above `LONGEST_BREAK`),
-        `half_day` and `holiday_next` of the bar's trading day.
-    """
+        `minutes_to_close` of the bar's session (to its ordinary close where it closed early unforeseen), `is_open` (1 when
+        the market trades at the decision time itself, so that an order can be filled at once; 0 after the last bar of a
+        session), `new_york_open` (the same of New York's stocks), `minutes_of_pause` between the bar's session and the one
+        before it (infinite above `LONGEST_BREAK`), `half_day` and `holiday_next` of the bar's trading day, by the
+        rules of the calendar."""
     decision_at = decisions["decision_at"]
     local = decision_at.dt.convert_time_zone(time_zone(calendar))
     at, opened, closes = (microseconds(decisions[name]) for name in ("decision_at", "session_open", "session_close"))
+    told_close, of_day = _trading_day(opened, closes, calendar)
     return {
         "local_minute": (local.dt.hour().cast(pl.Float64) * 60 + local.dt.minute()).to_numpy(),
         "local_weekday": (local.dt.weekday() - 1).cast(pl.Float64).to_numpy(),
         "minutes_since_open": (at - opened) / MINUTE,
-        "minutes_to_close": (closes - at) / MINUTE,
+        "minutes_to_close": (told_close - at) / MINUTE,
         "is_open": _is_open(decision_at, calendar),
         "new_york_open": _is_open(decision_at, NEW_YORK_STOCKS),
         "minutes_of_pause": _pause(opened, calendar),
-        **_trading_day(opened, calendar),
+        **of_day,
     }
 
 
@@ -81,47 +82,24 @@ def _pause(opened: Int64s, calendar: str) -> FloatArray:
     return pauses[np.searchsorted(opens, np.where(opened == NEVER, known[0], opened))]
 
 
-class _Days(NamedTuple):
-    """Trading days of one year, in order."""
-
-    opens: Int64s  # microseconds
-    label: npt.NDArray[np.datetime64]  # the date that names the day
-    half: npt.NDArray[np.bool_]  # closes before its ordinary time
-
-
-def _trading_day(opened: Int64s, calendar: str) -> dict[str, FloatArray]:
-    """`half_day` and `holiday_next` of the trading day to which each session belongs, (n,)."""
+def _trading_day(opened: Int64s, closes: Int64s, calendar: str) -> tuple[Int64s, dict[str, FloatArray]]:
+    """When each session was to close as known ahead, and `half_day` and `holiday_next` of its trading day, (n,)."""
     known = opened[opened != NEVER]
     if not known.size:
-        return {name: np.zeros(opened.size) for name in ("half_day", "holiday_next")}
+        return closes, {name: np.zeros(opened.size) for name in ("half_day", "holiday_next")}
     first, last = moments(np.array([known.min(), known.max()]), "span")
     years = range((first - _MARGIN).year, (last + _MARGIN).year + 1)
-    days = _Days(*(np.concatenate(part) for part in zip(*(_year(calendar, year) for year in years), strict=True)))
-    ordinary = np.busday_offset(days.label, 1, roll="backward", weekmask=_exchange(calendar).weekmask)
-    holiday = ~np.isin(ordinary, days.label)
+    days = Days(*(np.concatenate(part) for part in zip(*(days_of(calendar, year) for year in years), strict=True)))
+    ordinary = np.busday_offset(days.label, 1, roll="backward", weekmask=exchange_of(calendar).weekmask)
+    holiday = np.isin(ordinary, holidays_of(calendar))
     row = np.maximum(np.searchsorted(days.opens, opened, side="right") - 1, 0)
-    return {"half_day": days.half[row].astype(np.float64), "holiday_next": holiday[row].astype(np.float64)}
-
-
-@lru_cache(maxsize=2_048)
-def _year(calendar: str, year: int) -> _Days:
-    exchange = _exchange(calendar)
-    schedule = exchange.schedule(f"{year}-01-01", f"{year}-12-31")
-    early = exchange.early_closes(schedule).index
-    opens = schedule["market_open"].dt.tz_convert("UTC").dt.as_unit("us").to_numpy("datetime64[us]").astype(np.int64)
-    return _Days(opens, schedule.index.to_numpy("datetime64[D]"), schedule.index.isin(early))
-
-
-@lru_cache(maxsize=256)
-def _exchange(calendar: str) -> Any:
-    import pandas_market_calendars as calendars
-
-    return calendars.get_calendar(calendar)
+    of_day = {"half_day": days.half[row].astype(np.float64), "holiday_next": holiday[row].astype(np.float64)}
+    return days.closing(row, opened, closes), of_day
 
 
 def time_zone(calendar: str) -> str:
     """Name of the exchange's time zone; UTC for a market that never closes."""
-    return str(_exchange(calendar).tz)
+    return str(exchange_of(calendar).tz)
 
 
 def _turn(share: FloatArray) -> FloatArray:
@@ -167,7 +145,7 @@ def minutes_since_open(columns: Columns) -> FloatArray:
 
 @feature("minutes_to_close", "calendar", ("minutes_to_close",), 1, rungs=(DECISION,))
 def minutes_to_close(columns: Columns) -> FloatArray:
-    """Minutes until the session closes as a share of 24 hours, 0 to 1.
+    """Minutes until the session closes, as known ahead, as a share of 24 hours, 0 to 1.
 
     Not one less the feature above: sessions differ in length (half days), and the pair would then be collinear.
     """
@@ -176,13 +154,13 @@ def minutes_to_close(columns: Columns) -> FloatArray:
 
 @feature("session_is_half_day", "calendar", ("half_day",), 1, rungs=(DECISION,))
 def session_is_half_day(columns: Columns) -> FloatArray:
-    """1 on a trading day that closes before its ordinary time, from its first bar on; else 0."""
+    """1 on a trading day that by rule closes before its ordinary time, from its first bar on; else 0."""
     return columns["half_day"]
 
 
 @feature("session_holiday_tomorrow", "calendar", ("holiday_next",), 1, rungs=(DECISION,))
 def session_holiday_tomorrow(columns: Columns) -> FloatArray:
-    """1 when the exchange is closed all day on the ordinary trading day that follows (for a Friday, Monday); else 0."""
+    """1 when the ordinary trading day that follows (for a Friday, Monday) is a holiday by rule; else 0."""
     return columns["holiday_next"]
 
 

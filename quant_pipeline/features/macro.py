@@ -13,6 +13,7 @@ import polars as pl
 
 from quant_pipeline.bars.asof import asof_index
 from quant_pipeline.bars.moments import Int64s, microseconds, require_columns
+from quant_pipeline.config.macro_series import period_numbers
 from quant_pipeline.features.kernels import FloatArray, ratio
 from quant_pipeline.features.registry import MACRO, Columns, feature, features
 from quant_pipeline.jit import compiled
@@ -36,6 +37,10 @@ HALF_LIFE = 6 / 24
 """Days: markets move for hours after a release, and the next day its news is old."""
 LARGEST = 10.0
 """A change of more standard deviations counts as this many: after years without any, the smallest would be infinite."""
+LONGEST_STEP = 3
+"""Periods that one change may span, such as over a month that was never published; one over more has no usual size."""
+YEAR = 12
+"""Periods of the monthly series, whose growth over a year is read."""
 ROUNDING = 1e-10
 """Of the level: changes that differ by less are equal but for the rounding of decimals."""
 _DAY = 86_400_000_000
@@ -50,16 +55,18 @@ def columns(decisions: pl.DataFrame, table: pl.DataFrame) -> dict[str, FloatArra
 
     Returns:
         (n,) arrays for each name of `SERIES`, NaN while nothing is known: `{name}_value` of the newest period and, for
-        indices, `{name}_year_ago` of the same date a year before, both as known at the decision; `{name}_age`, days since
-        the newest period was first told; `{name}_change`, what that first telling said against the period before as known
-        then, less the mean of the last `WINDOW` such changes and in their standard deviations.
+        indices, `{name}_year_ago` of the period twelve months before, both as known at the decision, NaN where that
+        period was skipped; `{name}_age`, days since the newest period was first told; `{name}_change`, what that first
+        telling said against the period known before it, less the mean of the last `WINDOW` changes from one period to the
+        next and in their standard deviations. Where n - 1 periods were skipped these are n times the mean and sqrt(n)
+        times the deviation, as of n independent changes; NaN where n is above `LONGEST_STEP`.
     """
     require_columns(table, ("series", "period", "known_at", "value"), "releases")
     at = microseconds(decisions["decision_at"])
     told = table.filter(pl.col("value").is_not_null(), pl.col("value").is_not_nan())
     out: dict[str, FloatArray] = {}
     for name, series in SERIES.items():
-        out |= _as_of(name, _history(told.filter(pl.col("series") == series)), at)
+        out |= _as_of(name, _history(series, told.filter(pl.col("series") == series)), at)
     return out
 
 
@@ -81,22 +88,20 @@ def _as_of(name: str, history: _History, at: Int64s) -> dict[str, FloatArray]:
     return out
 
 
-def _history(rows: pl.DataFrame) -> _History:
+def _history(series: str, rows: pl.DataFrame) -> _History:
     """One series, walked in the order in which it became known."""
     rows = rows.sort("known_at", "period", maintain_order=True)
-    periods = rows["period"].unique().sort()
-    days, ago = periods.to_physical().to_numpy(), periods.dt.offset_by("-1y").to_physical().to_numpy()
-    before = np.searchsorted(days, ago)  # inside, for every date is later than that of the year before it
-    before = np.where(days[before] == ago, before, -1)
-    place = np.searchsorted(days, rows["period"].to_physical().to_numpy())
-    return _History(*_walk(microseconds(rows["known_at"]), place, rows["value"].to_numpy(), before))
+    number, place = np.unique(period_numbers(series, rows["period"]), return_inverse=True)
+    before = np.searchsorted(number, number - YEAR)  # inside, for every number is above that of the year before it
+    before = np.where(number[before] == number - YEAR, before, -1)
+    return _History(*_walk(microseconds(rows["known_at"]), place, rows["value"].to_numpy(), before, number))
 
 
 @compiled
 def _walk(
-    known_at: Int64s, place: Int64s, value: FloatArray, before: Int64s
+    known_at: Int64s, place: Int64s, value: FloatArray, before: Int64s, number: Int64s
 ) -> tuple[Int64s, FloatArray, FloatArray, FloatArray, Int64s]:
-    """`place` numbers periods in their order, `before` is the place of the same date a year earlier or -1."""
+    """`place` ranks the periods that are there, whose `number` counts all; `before` is the place a year earlier or -1."""
     latest, changes = np.full(before.size, np.nan), np.empty(before.size)
     moments, told_at = np.empty(known_at.size, np.int64), np.empty(known_at.size, np.int64)
     state = np.full((3, known_at.size), np.nan)
@@ -113,10 +118,12 @@ def _walk(
                 continue
             change = np.nan
             if newest >= 0:
-                step = latest[period] - latest[newest]
-                change = _standardised(step, changes[max(0, count - WINDOW) : count], ROUNDING * abs(latest[period]))
-                changes[count] = step
-                count += 1
+                step, periods = latest[period] - latest[newest], number[period] - number[newest]
+                past = changes[max(0, count - WINDOW) : count]
+                change = _standardised(step, periods, past, ROUNDING * abs(latest[period]))
+                if periods == 1:
+                    changes[count] = step
+                    count += 1
             newest, told = period, known_at[first]
         moments[size], told_at[size] = known_at[first], told
         state[0, size], state[2, size] = latest[newest], change
@@ -128,12 +135,12 @@ def _walk(
 
 
 @compiled
-def _standardised(step: float, past: FloatArray, rounding: float) -> float:
-    """`step` less the mean of `past`, in their standard deviations; what is not above `rounding` is zero."""
-    if past.size < FEWEST:
+def _standardised(step: float, periods: int, past: FloatArray, rounding: float) -> float:
+    """`step` over some `periods` less their mean in `past`, in standard deviations; what is not above `rounding` is zero."""
+    if past.size < FEWEST or periods > LONGEST_STEP:
         return np.nan
     mean = float(np.mean(past))
-    deviation, spread = step - mean, float(np.sqrt(np.mean((past - mean) ** 2)))
+    deviation, spread = step - periods * mean, float(np.sqrt(periods * np.mean((past - mean) ** 2)))
     if abs(deviation) <= rounding:
         return 0.0
     if spread <= rounding:
@@ -147,10 +154,11 @@ def _register(name: str, series: str) -> None:
         value = f"Value of the newest period of {series} known at the decision, revisions known by then included."
         features({f"macro_{name}": value}, "macro", (f"{name}_value",), 1, rungs=(MACRO,))(_as_it_is)
     else:
-        growth = f"Growth of {series} over a year, percent: newest period known over the same date a year before, both as known."
+        growth = f"Growth of {series} over a year, percent: newest period known over the one twelve months before, both as known."
         features({f"macro_{name}_yoy": growth}, "macro", (f"{name}_value", f"{name}_year_ago"), 1, rungs=(MACRO,))(_growth)
     change = (
-        f"First telling of the newest {series} against the period before, standardised by the {WINDOW} such changes before it."
+        f"First telling of the newest {series} against the period before, standardised by the {WINDOW} changes before it, "
+        "for as many periods as it spans."
     )
     features({f"macro_{name}_change": change}, "macro", (f"{name}_change",), 1, rungs=(MACRO,))(_as_it_is)
     surprise = f"macro_{name}_change, halved every {24 * HALF_LIFE:.0f} hours since it was told."

@@ -98,22 +98,25 @@ def collect_news(house: House, symbol: str) -> Ledger:
         return Ledger(notes={"absent": f"{ABSENT}; put news.parquet beside the bars, or set QUANT_NEWS"})
     from quant_pipeline.sources.news.files import FileNews
 
-    told, ledger = FileNews(path, delay=delay).read(symbol)
+    told, ledger = FileNews(path, delay=delay, timezone=house.experiment.news.timezone).read(symbol)
     stored = store.append(symbol, told, now, backfill=True)
     return Ledger(rows_in=ledger.rows_in, dropped=ledger.dropped | stored.dropped, notes=ledger.notes | stored.notes)
 
 
 def embed_news(house: House, symbol: str) -> Ledger:
-    """Embed the articles of `symbol` that are not embedded yet."""
+    """Embed the articles of `symbol` that are not embedded yet; those of another checkpoint are refused, not mixed in."""
+    from quant_pipeline.features.text.encoder import encoder_id
+
     if not has_news(house):
         return Ledger(notes={"absent": ABSENT})
     titles = articles(house).read(symbol)["title"].unique(maintain_order=True).to_list()
     store = embeddings(house, symbol)
-    with suppress(MissingUpstreamError):
-        store.lookup(titles)
-        ledger = Ledger(rows_in=len(titles))
-        ledger.drop("stored", len(titles))
-        return ledger  # most hours bring no new headline, and need no model in memory
+    if store.model() == encoder_id(house.experiment.news.encoder):
+        with suppress(MissingUpstreamError):
+            store.lookup(titles)
+            ledger = Ledger(rows_in=len(titles))
+            ledger.drop("stored", len(titles))
+            return ledger  # most hours bring no new headline, and need no model in memory
     return store.ensure(titles, encoder(house.experiment.news.encoder))
 
 

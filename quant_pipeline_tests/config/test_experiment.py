@@ -116,8 +116,25 @@ def test_a_model_reads_the_default_features_unless_it_names_another_set():
 
 
 def test_the_hours_of_a_release_are_a_clock():
-    told = parse(macro={"hours": {"CPIAUCSL": "08:30"}, "lag_days": {"DGS10": 4}}).macro
-    assert (told.hours["CPIAUCSL"], told.lag_days["DGS10"]) == (time(8, 30), 4)
+    told = parse(macro={"hours": {"CPIAUCSL": "08:30"}, "lag_days": {"DGS10": 10}}).macro
+    assert (told.hours["CPIAUCSL"], told.lag_days["DGS10"]) == (time(8, 30), 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"macro": {"lag_days": {"CPIAUCSL": 45}}}, r"75 days or more for CPIAUCSL, for September 2025.*less is look-ahead"),
+        ({"macro": {"lag_days": {"ICSA": 5, "GDP": -1}}}, "70 days or more for ICSA.*zero or more days for GDP"),
+        ({"macro": {"hours": {"CPIAUCSL": "00:00"}}}, "08:30 or later for CPIAUCSL"),
+        ({"macro": {"hours": {"DGS10": "09:00"}}}, "16:15 or later for DGS10"),
+        ({"news": {"timezone": "America/NewYork"}}, "such as America/New_York"),
+        ({"news": {"timezone": "EST5EDT4"}}, "a zone of the tz database"),
+        ({"news": {"delay": "-1m"}}, "news.delay"),
+    ],
+)
+def test_settings_that_would_be_look_ahead_are_refused(settings, told):
+    with pytest.raises(ConfigError, match=told):
+        parse(**settings)
 
 
 def test_a_name_that_is_nearly_right_gets_the_right_one():

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_pipeline.config.experiment import FeatureSettings
-from quant_pipeline.features.macro import FEWEST, HALF_LIFE, LARGEST, SERIES, WINDOW, columns
+from quant_pipeline.config.macro_series import PUBLICATIONS, period_numbers
+from quant_pipeline.features.macro import FEWEST, HALF_LIFE, LARGEST, LEVELS, LONGEST_STEP, SERIES, WINDOW, columns
 from quant_pipeline.features.registry import specs
 from quant_pipeline.sources.base import RELEASES_SCHEMA
 
@@ -40,6 +41,10 @@ def features(hours, table):
     return {spec.name: spec.compute({name: read[name] for name in spec.inputs}, SETTINGS) for spec in specs(("macro",))}
 
 
+def months(day):
+    return 12 * day.year + day.month
+
+
 def slow(table, series, at):
     """value, year_ago, age in days and change of `series` at `at`, replayed row by row."""
     known, told, changes, change = {}, None, [], np.nan
@@ -51,10 +56,13 @@ def slow(table, series, at):
         for period in sorted(period for period in known if before is None or period > before):
             earlier = [other for other in known if other < period]
             if earlier:
-                step = known[period] - known[max(earlier)]
+                step, apart = known[period] - known[max(earlier)], months(period) - months(max(earlier))
                 past = changes[-WINDOW:]
-                change = np.clip((step - np.mean(past)) / np.std(past), -LARGEST, LARGEST) if len(past) >= FEWEST else np.nan
-                changes.append(step)
+                change = np.nan
+                if len(past) >= FEWEST and apart <= LONGEST_STEP:
+                    change = np.clip((step - apart * np.mean(past)) / np.std(past) / apart**0.5, -LARGEST, LARGEST)
+                if apart == 1:
+                    changes.append(step)
             told = moment
     if not known:
         return [np.nan] * 4
@@ -131,6 +139,63 @@ def test_equal_steps_but_for_their_rounding_are_no_surprise():
 def test_the_spread_is_that_of_the_newest_yields():
     table = releases(("DGS2", 0, 0, 4.5), ("DGS10", 0, 0, 4.0), ("DGS10", 1, 3, 4.75))
     assert features([2, 3], table)["macro_term_spread"].tolist() == [-0.5, 0.25]
+
+
+def test_a_skipped_month_counts_as_two_months_change():
+    """October 2025's CPI was never published: November against September is a change of two months."""
+    values = [300 + 0.6 * month + 0.1 * (month % 2) for month in range(60)]
+    whole = [("CPIAUCSL", month, 12 * month, value) for month, value in enumerate(values)]
+    skipped = [row for row in whole if row[1] != 33]
+    hours = [12 * month for month in range(60)]
+    found, plain = features(hours, releases(*skipped)), features(hours, releases(*whole))
+    change = found["macro_cpi_change"]
+    usual = np.array([values[month] - values[month - 1] for month in range(1, 33)])
+    assert change[34] == pytest.approx((values[34] - values[32] - 2 * usual.mean()) / usual.std() / 2**0.5)
+    assert np.abs(change[7:]).max() < 2
+    growth, whole_growth = found["macro_cpi_yoy"], plain["macro_cpi_yoy"]
+    assert np.isnan(growth[45]), "a year after the skipped month"
+    kept = [month for month in range(12, 60) if month not in {33, 45}]
+    assert growth[kept].tolist() == whole_growth[kept].tolist()
+    assert growth[33] == whole_growth[32], "the newest is still that of the month before"
+
+
+@pytest.mark.parametrize(("missing", "known"), [(1, True), (2, True), (3, False)])
+def test_a_change_over_many_periods_has_no_usual_size(missing, known):
+    table = releases(*(("UNRATE", month + missing * (month > 20), 12 * month, 4.0 + 0.1 * (month % 3)) for month in range(30)))
+    found = features([12 * 21], table)["macro_unemployment_change"]
+    assert np.isfinite(found).tolist() == [known]
+
+
+def test_weekends_are_no_skipped_days_and_weeks_follow_weeks():
+    days = pl.date_range(date(2025, 1, 1), date(2025, 3, 1), eager=True)
+    weekdays = days.filter(days.dt.weekday() < 6)
+    assert set(np.diff(period_numbers("DGS10", weekdays))) == {1}
+    for first in (date(2025, 1, 4), date(2024, 12, 29)):  # weeks named by their end, as FRED does, and by their start
+        weeks = pl.date_range(first, first + timedelta(weeks=60), "7d", eager=True)
+        assert set(np.diff(period_numbers("ICSA", weeks))) == {1}
+    assert period_numbers("ICSA", pl.Series([date(2025, 1, 4), date(2024, 12, 29)])).tolist() == [2870, 2870]
+    assert period_numbers("CPIAUCSL", pl.Series([date(2025, 1, 1), date(2025, 1, 31), date(2024, 12, 1)])).tolist() == [
+        24301,
+        24301,
+        24300,
+    ]
+
+
+def test_a_leap_day_is_in_the_month_a_year_after():
+    table = pl.DataFrame(
+        [
+            ("CPIAUCSL", date(2024, 2, 29), START, START, 100.0, 0),
+            ("CPIAUCSL", date(2025, 2, 28), START + timedelta(hours=1), START + timedelta(hours=1), 103.0, 0),
+        ],
+        schema=RELEASES_SCHEMA,
+        orient="row",
+    )
+    assert features([2], table)["macro_cpi_yoy"] == pytest.approx([3.0])
+
+
+def test_what_is_known_of_publication_covers_every_series():
+    assert set(PUBLICATIONS) == set(SERIES.values())
+    assert {PUBLICATIONS[series].cadence for name, series in SERIES.items() if name not in LEVELS} == {"month"}
 
 
 def test_a_series_that_is_not_there_is_nan_in_every_column():

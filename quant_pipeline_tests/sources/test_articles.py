@@ -71,10 +71,17 @@ def test_first_collections_and_backfill_keep_their_known_at(store):
 def test_what_was_seen_before_changes_nothing(store):
     store.append("GC=F", rows((0, "Gold rises", "x"), (1, "Other", None)), START, backfill=True)
     before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*.parquet")}
-    again = rows((3, "Gold rises again", "x"), (30, "OTHER!", "y"), (1, "Other", None))
+    again = rows((300, "GOLD rises", "x"), (30, "OTHER!", "y"), (1, "Other", None))
     ledger = store.append("GC=F", again, START + 50 * HOUR, backfill=False)
     assert (ledger.rows_out, ledger.dropped) == (0, {"seen_before": 3})
     assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*.parquet")} == before
+
+
+def test_a_story_with_another_title_at_a_known_link_is_new_and_known_when_seen(store):
+    store.append("GC=F", rows((0, "Gold rises", "x")), START, backfill=True)
+    seen = START + 9 * HOUR
+    assert store.append("GC=F", rows((0, "Gold falls after all", "x")), seen, backfill=False).rows_out == 1
+    assert dict(store.read("GC=F").select("title", "known_at").rows()) == {"Gold rises": START, "Gold falls after all": seen}
 
 
 def test_a_title_that_recurs_is_new_after_two_days(store):
@@ -106,6 +113,8 @@ def test_fingerprint_sees_what_was_known_not_how_it_came(tmp_path):
 
 
 def test_wrong_tables_are_refused_before_anything_is_written(store):
+    with pytest.raises(DataError, match="before its publication"):
+        store.append("GC=F", rows((0, "a", None), delay=-HOUR), START, backfill=True)
     with pytest.raises(DataError, match="title"):
         store.append("GC=F", rows((0, "a", None)).drop("title"), START, backfill=True)
     with pytest.raises(DataError, match="nulls"):
@@ -161,7 +170,7 @@ def test_any_sequence_against_the_oracle(tmp_path_factory, collections):
     for number, collection in enumerate(collections):
         seen_at = START + 40 * number * HOUR
         for hour, title, link in sorted(collection, key=lambda row: row[0]):
-            same = [old for old in kept if (link and old[3] == link) or (old[2] == title and abs(old[1] - hour) <= 48)]
+            same = [old for old in kept if old[2] == title and ((link and old[3] == link) or abs(old[1] - hour) <= 48)]
             if not same:
                 kept.append((max(seen_at, START + hour * HOUR), hour, title, link))
         before = store.read("GC=F")

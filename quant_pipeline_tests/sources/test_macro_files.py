@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, time
 
 import pytest
 
+from quant_pipeline.config.macro_series import PUBLICATIONS
 from quant_pipeline.errors import ConfigError, DataError, SourceError
 from quant_pipeline.sources.base import RELEASES_SCHEMA, MacroSource
 from quant_pipeline.sources.macro.files import MacroFiles
@@ -41,9 +43,60 @@ def test_a_file_without_release_dates_needs_a_lag(tmp_path):
     text = "date,value\n2024-01-01,308.417\n"
     with pytest.raises(ConfigError, match=r"no release dates.*macro\.lag_days\.CPIAUCSL: used on the date.*look-ahead"):
         read(tmp_path, text)
-    assert told(read(tmp_path, text, lag_days={"CPIAUCSL": 45})) == [("2024-02-16 05:00", 308.417, 0)]
+    assert told(read(tmp_path, text, lag_days={"CPIAUCSL": 75})) == [("2024-03-17 04:00", 308.417, 0)]
+    (tmp_path / "others").mkdir()
+    assert told(read(tmp_path / "others", text, "OTHER", lag_days={"OTHER": 45})) == [("2024-02-16 05:00", 308.417, 0)]
     with pytest.raises(ConfigError, match="found -1"):
-        read(tmp_path, text, lag_days={"CPIAUCSL": -1})
+        read(tmp_path / "others", text, "OTHER", lag_days={"OTHER": -1})
+
+
+@pytest.mark.parametrize(
+    ("series", "period", "released"),
+    [
+        ("CPIAUCSL", "2025-09-01", "2025-10-24"), ("CPIAUCSL", "2013-09-01", "2013-10-30"),
+        ("CPIAUCSL", "1995-12-01", "1996-02-01"), ("PAYEMS", "2025-09-01", "2025-11-20"),
+        ("UNRATE", "2025-09-01", "2025-11-20"), ("PAYEMS", "2025-10-01", "2025-12-16"),
+        ("CPIAUCSL", "2025-11-01", "2025-12-18"), ("ICSA", "2025-09-27", "2025-11-20"), ("DGS10", "2012-10-26", "2012-10-31"),
+        ("DGS2", "2024-03-28", "2024-04-01"), ("DGS30", "2001-09-10", "2001-09-13"), ("FEDFUNDS", "2023-12-01", "2024-01-02"),
+    ],
+)  # fmt: skip
+def test_no_lag_that_is_accepted_is_shorter_than_a_delay_that_occurred(tmp_path, series, period, released):
+    """The CPI of September 2025 came out on 2025-10-24: with 45 days it was known a week before it existed."""
+    safe, text = PUBLICATIONS[series].lag_days, f"observation_date,{series}\n{period},4.36\n"
+    (known,) = read(tmp_path, text, series, lag_days={series: safe})["known_at"]
+    assert known > datetime.fromisoformat(f"{released}T16:15-05:00")
+    for days in range(safe):
+        with pytest.raises(
+            ConfigError, match=rf"macro\.lag_days\.{series}: found {days} days, wanted {safe} days or more"
+        ) as error:
+            read(tmp_path, text, series, lag_days={series: days})
+        assert PUBLICATIONS[series].because in str(error.value)
+        assert f"set {safe}, or add vintages with released_at" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("series", "row", "wrong"),
+    [
+        ("CPIAUCSL", "2024-01,1,2024-01-30", True), ("CPIAUCSL", "2024-01-01,1,2024-01-31", False),
+        ("CPIAUCSL", "2024-01-01,1,2024-01-31T23:59:00-05:00", True),
+        ("CPIAUCSL", "2024-01-01,1,2024-02-01T00:00:00-05:00", False),
+        ("CPIAUCSL", "2024-01-01,1,2024-02-01T03:00:00+00:00", True), ("ICSA", "2025-06-07,1,2025-06-06", True),
+        ("ICSA", "2025-06-07,1,2025-06-07", False), ("ICSA", "2025-06-01,1,2025-06-05", True),
+        ("DGS10", "2025-06-05,1,2025-06-04", True), ("DGS10", "2025-06-05,1,2025-06-05", False),
+        ("DGS10", "2025-06-05,1,2025-06-05T09:30:00-04:00", True),
+        ("OTHER", "2025-06,1,2025-06-29", True), ("OTHER", "2025-06-01,1,2025-06-29", False),
+    ],
+)  # fmt: skip
+def test_a_release_before_the_end_of_its_period_is_refused(tmp_path, series, row, wrong):
+    text = f"period,value,released_at\n{row}\n"
+    if not wrong:
+        assert read(tmp_path, text, series).height == 1
+        return
+    period, _, released = row.split(",")
+    with pytest.raises(
+        DataError, match=rf"line 2: found {series} of {period} released on {re.escape(released)}.*which ends on 20"
+    ):
+        read(tmp_path, text, series)
 
 
 def test_release_dates_win_over_a_lag(tmp_path):
@@ -51,8 +104,8 @@ def test_release_dates_win_over_a_lag(tmp_path):
 
 
 def test_freds_own_download_is_understood(tmp_path):
-    found = read(tmp_path, "observation_date,DGS10\n2024-07-03,4.36\n2024-07-04,\n", "DGS10", lag_days={"DGS10": 4})
-    assert told(found) == [("2024-07-08 04:00", 4.36, 0), ("2024-07-09 04:00", None, 0)]
+    found = read(tmp_path, "observation_date,DGS10\n2024-07-03,4.36\n2024-07-04,\n", "DGS10", lag_days={"DGS10": 10})
+    assert told(found) == [("2024-07-14 04:00", 4.36, 0), ("2024-07-15 04:00", None, 0)]
 
 
 @pytest.mark.parametrize("missing", ["", ".", "NaN", " . "])
@@ -85,7 +138,10 @@ def test_every_file_of_the_folder_is_a_series_unless_some_are_named(tmp_path):
         ("period,value,released_at\n,1,2024-02-13\n", "line 2: period"),
         ("period,value,released_at\n2024-01,1,\n", "line 2: released_at.*found ''"),
         ("period,value,released_at\n2024-01,1,2024-02-13T08:30\n", "line 2: released_at.*offset"),
-        ("period,value,released_at\n2024-01,1,2023-12-31\n", "released on 2023-12-31.*after its period"),
+        (
+            "period,value,released_at\n2024-01,1,2023-12-31\n",
+            "released on 2023-12-31.*which ends on 2024-01-31",
+        ),
         ("period,value,released_at\n2024-01,1,2024-02-13\n2024-01,2,2024-02-13\n", "1.0 and 2.0 for 2024-01-01"),
         ("month,value,released_at\n2024-01,1,2024-02-13\n", "a column period or date"),
         ("period,index,released_at\n2024-01,1,2024-02-13\n", "a column value or CPIAUCSL"),

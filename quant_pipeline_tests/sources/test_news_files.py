@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from quant_pipeline.errors import DataError
+from quant_pipeline.errors import ConfigError, DataError
 from quant_pipeline.sources.base import HEADLINES_SCHEMA, NewsSource
 from quant_pipeline.sources.news.articles import ArticleStore
 from quant_pipeline.sources.news.files import FileNews
@@ -45,7 +45,7 @@ def test_rows_of_a_symbol_in_order_and_a_ledger_of_the_others(csv):
 
 def test_a_date_without_a_time_is_known_when_its_day_is_over(csv):
     table, ledger = FileNews(csv).read("AAPL")
-    assert ledger.notes["midnight_stamps"] == 1
+    assert ledger.notes["vague_times"] == 1
     assert table.filter(pl.col("published_at") == at(2))["known_at"].to_list() == [at(3)]
 
 
@@ -53,8 +53,69 @@ def test_midnight_is_that_of_the_files_zone(tmp_path):
     path = tmp_path / "news.csv"
     path.write_text("published_at,title\n2025-03-01 00:00,day only\n2025-02-28 19:00,midnight in UTC\n")
     table, ledger = FileNews(path, timezone="America/New_York").read("anything")
-    assert ledger.notes["midnight_stamps"] == 1
+    assert ledger.notes["vague_times"] == 1
     assert dict(table.select("title", "known_at").rows()) == {"day only": at(2, 5), "midnight in UTC": at(1)}
+
+
+@pytest.mark.parametrize(
+    ("stamp", "known"),
+    [
+        ("2025-07-01T00:00:00-04:00", "2025-07-02 04:00"),
+        ("2025-07-01T00:00-0400", "2025-07-02 04:00"),
+        ("2025-07-01", "2025-07-02 12:00"),
+        ("2025-07-01 00:00:00", "2025-07-02 12:00"),
+        ("Tue, 01 Jul 2025", "2025-07-02 12:00"),
+        ("Tue, 01 Jul 2025 09:30:00 EST", "2025-07-01 14:30"),
+        ("Tue, 01 Jul 2025 09:30:00 XYZ", "2025-07-01 21:30"),
+        ("1751362200", "2025-07-01 09:30"),
+    ],
+)
+def test_a_row_is_known_at_the_latest_moment_that_its_time_may_mean(tmp_path, stamp, known):
+    path = tmp_path / "news.csv"
+    path.write_text(f'published_at,title\n"{stamp}",Gold\n')
+    table, ledger = FileNews(path, delay=timedelta(minutes=2)).read("GC=F")
+    assert f"{table['known_at'][0] - timedelta(minutes=2):%Y-%m-%d %H:%M}" == known
+    assert ledger.notes["vague_times"] == (table["published_at"][0] < table["known_at"][0] - timedelta(minutes=2))
+
+
+def test_the_zone_of_naive_times_is_a_setting(tmp_path):
+    path = tmp_path / "news.csv"
+    path.write_text("published_at,title\n2025-07-01 13:00:00,Gold up\n2025-07-02,a date\n2025-07-03T04:00:00Z,midnight there\n")
+    table, _ = FileNews(path, timezone="America/New_York").read("GC=F")
+    known = [f"{at:%Y-%m-%d %H:%M}" for at in table["known_at"]]
+    assert known == ["2025-07-01 17:00", "2025-07-03 04:00", "2025-07-04 04:00"]
+    with pytest.raises(ConfigError, match=r"news\.timezone: found 'Mars/Base'"):
+        FileNews(path, timezone="Mars/Base").read("GC=F")
+
+
+def test_columns_of_every_kind_follow_the_same_rule(tmp_path):
+    stamp = datetime(2025, 7, 1, tzinfo=UTC)
+    columns = {
+        "dates": pl.Series([stamp.date()]),
+        "midnight in New York": pl.Series([stamp + timedelta(hours=4)]).dt.convert_time_zone("America/New_York"),
+        "nanoseconds": pl.Series([stamp]).dt.cast_time_unit("ns"),
+        "epoch": pl.Series([int(stamp.timestamp())]),
+        "epoch as float": pl.Series([stamp.timestamp() * 1_000.0]),
+    }
+    found = {}
+    for name, column in columns.items():
+        pl.DataFrame({"published_at": column, "title": ["Gold"]}).write_parquet(tmp_path / "news.parquet")
+        found[name] = f"{FileNews(tmp_path / 'news.parquet').read('GC=F')[0]['known_at'][0]:%Y-%m-%d %H}"
+    late = dict.fromkeys(("nanoseconds", "epoch", "epoch as float"), "2025-07-02 00")
+    assert found == {"dates": "2025-07-02 12", "midnight in New York": "2025-07-02 04"} | late
+
+
+def test_a_rare_bad_time_is_dropped_with_its_reason(tmp_path):
+    path = tmp_path / "news.csv"
+    path.write_text("published_at,title\n" + "2025-07-01T09:30:00Z,Gold\n" * 30 + "soon,Gold\n")
+    table, ledger = FileNews(path).read("GC=F")
+    assert (table.height, ledger.dropped) == (30, {"bad_time": 1})
+
+
+def test_titles_of_files_are_tidied_as_those_of_feeds(tmp_path):
+    path = tmp_path / "news.csv"
+    path.write_text("published_at,title\n2025-07-01T09:30:00Z,<b>Gold</b> &amp; silver rise&#8217;s<br/>end\n")
+    assert FileNews(path).read("GC=F")[0]["title"].to_list() == ["Gold & silver rise\u2019s end"]
 
 
 def test_market_wide_rows_on_request(csv):
@@ -88,7 +149,9 @@ def test_a_file_that_is_not_utf8_is_read_with_replacements(tmp_path):
     ("text", "told"),
     [
         ("a,b\n1,2\n", "published_at"),
-        ("timestamp,title\n2025-03-01 09:30,x\n", "time zone"),
+        ("timestamp,title\n2025-03-01 09:30,x\n", r"time zone(.|\n)*`news: \{timezone: America/New_York\}`"),
+        ("timestamp,title\n2025-03-01T09:30Z,a\n2025-03-01 09:31,b\n", r"data row 2.*'2025-03-01 09:31' without a time zone"),
+        ("timestamp,title\n01/02/2025 09:30,a\n45000.5,b\n", r"data row 1.*'01/02/2025 09:30' \(2 such rows of 2\)"),
         ("timestamp,title\nsoon,x\n", "soon"),
     ],
 )

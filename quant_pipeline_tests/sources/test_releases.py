@@ -163,6 +163,30 @@ def test_a_table_that_is_no_releases_is_refused(store, change, message):
         store.append(releases(("CPI", 4, 1, 3.0)).drop("revision"), NOW)
 
 
+@pytest.mark.parametrize(
+    ("series", "period", "known", "over"),
+    [
+        ("CPIAUCSL", date(2024, 6, 1), datetime(2024, 7, 1, 3, 59, tzinfo=UTC), False),
+        ("CPIAUCSL", date(2024, 6, 1), datetime(2024, 7, 1, 4, tzinfo=UTC), True),
+        ("PAYEMS", date(2024, 6, 1), datetime(2024, 6, 7, 12, 30, tzinfo=UTC), False),
+        ("ICSA", date(2024, 6, 8), datetime(2024, 6, 9, 3, tzinfo=UTC), False),
+        ("ICSA", date(2024, 6, 8), datetime(2024, 6, 13, 12, 30, tzinfo=UTC), True),
+        ("ICSA", date(2024, 6, 2), datetime(2024, 6, 6, 12, 30, tzinfo=UTC), False),
+        ("DGS10", date(2024, 6, 7), datetime(2024, 6, 7, 20, 15, tzinfo=UTC), False),
+        ("DGS10", date(2024, 6, 7), datetime(2024, 6, 10, 20, 15, tzinfo=UTC), True),
+        ("ANYTHING", date(2024, 6, 7), datetime(2024, 6, 7, 3, tzinfo=UTC), False),
+    ],
+)
+def test_nothing_is_known_before_its_period_is_over(store, series, period, known, over):
+    table = pl.DataFrame([(series, period, known, known, 1.0, 0)], schema=RELEASES_SCHEMA, orient="row")
+    if over:
+        assert store.append(table, NOW).rows_out == 1
+        return
+    with pytest.raises(DataError, match=f"macro series '{series}': found {period} released at .*which ends on"):
+        store.append(table, NOW)
+    assert store.read().is_empty()
+
+
 def test_days_end_at_midnight_in_new_york_across_the_clock_change():
     days = pl.DataFrame({"day": [date(2025, 3, 8), date(2025, 3, 9), date(2025, 11, 2)]})
     found = days.select(known_from(pl.col("day"), None)).to_series().to_list()

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quant_pipeline.errors import ConfigError
-from quant_pipeline.features.text.loading import finbert_folder, load_model, minilm_folder, pooling, weights_file
+from quant_pipeline.features.text.loading import finbert_folder, fingerprint, load_model, minilm_folder, pooling
 from quant_pipeline.features.text.sentiment import NEUTRAL, PAIRS, Axis, Float32s, make_axis
-from quant_pipeline.files import sha256
 
 if TYPE_CHECKING:
     from quant_pipeline.features.kernels import FloatArray
@@ -47,7 +46,7 @@ class Encoder:
     """A BERT-like model in evaluation mode.
 
     Attributes:
-        id: name and first digits of the weights' SHA-256; equal ids give equal embeddings.
+        id: name and a hash over the files' content (weights, vocabulary, labels, pooling); equal ids give equal embeddings.
         dimension: length of an embedding.
         mean_pooling: the mean over a text's tokens, else the embedding of its first token (CLS).
         unit_length: whether embeddings are scaled to length 1, as sentence-transformers models want.
@@ -147,10 +146,20 @@ def make_encoder(name: str, *, device: str | None = None, cache: Path | None = N
 
     Raises:
         ConfigError: an unknown name.
-        ModelError: a model that is not here, with the command that brings it; or one that cannot be loaded.
+        ModelError: a model that is not here, with the command that brings it; or one that cannot be loaded whole.
     """
     folder = encoder_folder(name, cache)
-    return _load(name if name in KNOWN else folder.resolve().name, folder, device)
+    return _load(_short(name, folder), folder, device)
+
+
+def encoder_id(name: str, cache: Path | None = None) -> str:
+    """The `id` that `make_encoder` gives, without loading the model; arguments and errors as there."""
+    folder = encoder_folder(name, cache)
+    return f"{_short(name, folder)}@{fingerprint(_short(name, folder), folder)}"
+
+
+def _short(name: str, folder: Path) -> str:
+    return name if name in KNOWN else folder.resolve().name
 
 
 def encoder_folder(name: str, cache: Path | None = None) -> Path:
@@ -172,12 +181,12 @@ def encoder_folder(name: str, cache: Path | None = None) -> Path:
 def _load(name: str, folder: Path, device: str | None) -> Encoder:
     import torch
 
-    weights = weights_file(name, folder)
+    made_of = fingerprint(name, folder)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     polarity, model, tokenizer = load_model(name, folder)
     mean_pooling, unit_length = pooling(name, folder)
     return Encoder(
-        id=f"{name}@{sha256(weights)[:12]}",
+        id=f"{name}@{made_of}",
         dimension=int(model.config.hidden_size),
         mean_pooling=mean_pooling,
         unit_length=unit_length,

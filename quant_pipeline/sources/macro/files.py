@@ -17,12 +17,16 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from quant_pipeline.config.macro_series import PUBLICATIONS, last_day, month_end, wrong_lag
 from quant_pipeline.errors import ConfigError, DataError, SourceError
 from quant_pipeline.sources.base import UTC_TIME
 from quant_pipeline.sources.macro.releases import NEW_YORK, known_from, numbered, start_of_day
 
 _PERIOD = ("period", "date", "observation_date")
 _RELEASED = "released_at"
+_MONTH = len("2024-01")
+LONGEST_LAG = max(publication.lag_days for publication in PUBLICATIONS.values())
+"""Days that errors advise for a series of which nothing is known."""
 _NO_VALUE = ("", ".", "nan", "na", "null")
 _WANTED = {
     "period": "a date such as 2024-01-31, or a month such as 2024-01",
@@ -50,9 +54,9 @@ class MacroFiles:
     Attributes:
         folder: where the files are.
         series: names of files; every `.csv` there when empty.
-        lag_days: by series without `released_at`: days from the file's period date to the release, the longest that
-            occurs. For FRED's monthly dates, the first of the month, 45 is safe for CPI; for daily yields 4, because of
-            weekends and holidays.
+        lag_days: by series without `released_at`: days from the file's period date to the release, above the longest
+            delay on record (`config/macro_series.py`: 75 for CPI, 10 for daily yields). The values of such a file are
+            revised ones, which nobody knew then; download vintages (ALFRED) with their `released_at` where you can.
         hours: New York wall time of a series' release; without one a figure counts as known from the end of its day.
     """
 
@@ -68,8 +72,9 @@ class MacroFiles:
 
         Raises:
             SourceError: no folder, or no file for a series.
-            ConfigError: a file without release dates and no lag for it, or a negative lag.
-            DataError: a line that cannot be read; the message names the file, the line and the value.
+            ConfigError: a file without release dates and no lag for it, or a lag that is too short.
+            DataError: a line that cannot be read, or a release before the end of the period that it describes; the
+                message names the file, the line and the value.
         """
         names = self.series or tuple(sorted(path.stem for path in self.folder.glob("*.csv")))
         if not names:
@@ -88,7 +93,7 @@ class MacroFiles:
         released = frame[_RELEASED] if _RELEASED in frame.columns else pl.repeat(None, frame.height, dtype=pl.String, eager=True)
         lag = None if _RELEASED in frame.columns else self._lag(path)
         lines = enumerate(zip(frame[period], frame[value], released, strict=True), start=2)
-        rows = _distinct(path, [_row(f"{path}, line {line}", *cells, lag=lag) for line, cells in lines])
+        rows = _distinct(path, [_row(name, f"{path}, line {line}", *cells, lag=lag) for line, cells in lines])
         schema = {"period": pl.Date(), "value": pl.Float64(), **_HALF}
         day, moment = pl.col("released_day"), pl.col("released_moment")
         told = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
@@ -104,13 +109,21 @@ class MacroFiles:
             raise ConfigError(
                 f"macro series {path.stem!r}", found=f"{path} with values by period and no release dates",
                 wanted=f"{_RELEASED}, or macro.lag_days.{path.stem}: used on the date it describes, a value is look-ahead",
-                mend=f"state after how many days each figure was public, such as macro: {{lag_days: {{{path.stem}: 45}}}}",
+                mend=f"add vintages with {_RELEASED} (ALFRED has them), or state after how many days even the latest figure was "
+                f"public, such as macro: {{lag_days: {{{path.stem}: {_safe_lag(path.stem)}}}}}",
             )  # fmt: skip
-        if days < 0:
+        wanted = wrong_lag(path.stem, days)
+        if wanted is not None:
             raise ConfigError(
-                f"macro.lag_days.{path.stem}", found=days, wanted="zero or more days", mend="count from the period to the release"
-            )
+                f"macro.lag_days.{path.stem}", found=f"{days} days", wanted=wanted,
+                mend=f"set {_safe_lag(path.stem)}, or add vintages with {_RELEASED} to {path.name}",
+            )  # fmt: skip
         return timedelta(days=days)
+
+
+def _safe_lag(series: str) -> int:
+    known = PUBLICATIONS.get(series)
+    return LONGEST_LAG if known is None else known.lag_days
 
 
 def _text(path: Path) -> pl.DataFrame:
@@ -139,18 +152,20 @@ def _column(path: Path, frame: pl.DataFrame, names: Sequence[str]) -> str:
     return found[0]
 
 
-def _row(line: str, period: str | None, value: str | None, released: str | None, *, lag: timedelta | None) -> _Row:
+def _row(name: str, line: str, period: str | None, value: str | None, released: str | None, *, lag: timedelta | None) -> _Row:
     day = _parsed(line, "period", period, _period)
     number = _parsed(line, "value", value, _value)
-    if lag is not None:
-        return _Row(day, number, day + lag, None)
-    at = _parsed(line, _RELEASED, released, _released)
+    at = day + lag if lag is not None else _parsed(line, _RELEASED, released, _released)
     moment = at if isinstance(at, datetime) else None
     on = at if moment is None else moment.astimezone(ZoneInfo(NEW_YORK)).date()
-    if on < day:
+    end = month_end(day) if len((period or "").strip()) == _MONTH else last_day(name, day)
+    # a day without an hour counts from its end, which may be the period's
+    if (on <= end) if moment else (on < end):
         raise DataError(
-            line, found=f"{period} released on {on}", wanted="a release after its period began", mend="correct the line"
-        )
+            line, found=f"{name} of {period} released on {released or on}",
+            wanted=f"a release after its period, which ends on {end}",
+            mend=f"give the day on which the figure came out as {_RELEASED}",
+        )  # fmt: skip
     return _Row(day, number, None if moment else on, moment)
 
 
@@ -163,8 +178,7 @@ def _parsed(line: str, column: str, text: str | None, read: Callable[[str], Any]
 
 
 def _period(text: str) -> date:
-    month = len("2024-01")
-    return date.fromisoformat(f"{text}-01" if len(text) == month else text)
+    return date.fromisoformat(f"{text}-01" if len(text) == _MONTH else text)
 
 
 def _value(text: str) -> float | None:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import polars as pl
 
 from quant_pipeline.bars.moments import require_columns
+from quant_pipeline.config.macro_series import last_day
 from quant_pipeline.errors import DataError
 from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
 from quant_pipeline.ledger import Ledger
@@ -96,7 +97,8 @@ class ReleaseStore:
             `revisions`, once per value). rows_out are the new ones; notes `new_revisions` counts conflicts not seen before.
 
         Raises:
-            DataError: `frame` is not RELEASES, a release known before it was released, or a damaged file.
+            DataError: `frame` is not RELEASES, a release known before it was released or before the period that it
+                describes was over, or a damaged file.
             StorageError: the disk refuses.
         """
         told = _checked(frame)
@@ -182,7 +184,23 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
             wanted="every column filled, a finite value or none, known_at not before released_at",
             mend="correct the row where the table is made",
         )  # fmt: skip
+    _check_over(frame)
     return frame.filter(pl.col("value").is_not_null(), pl.col("value").is_not_nan())
+
+
+def _check_over(frame: pl.DataFrame) -> None:
+    """Refuse a figure that was known, by New York's clock, before the period that it describes was over."""
+    periods = frame.select("series", "period").unique(maintain_order=True)
+    ends = periods.with_columns(last_day=pl.Series([last_day(*row) for row in periods.iter_rows()], dtype=pl.Date))
+    over = start_of_day(pl.col("last_day").dt.offset_by("1d"))
+    early = frame.join(ends, on=["series", "period"], maintain_order="left").filter(pl.col("known_at") < over)
+    if early.height:
+        series, period, released, known, last = early.select("series", "period", "released_at", "known_at", "last_day").row(0)
+        raise DataError(
+            f"macro series {series!r}", wanted=f"a release after its period, which ends on {last}",
+            found=f"{period} released at {released:%Y-%m-%d %H:%M} UTC, known at {known:%Y-%m-%d %H:%M} UTC",
+            mend="correct the release date where the table is made; a day without an hour counts from its end",
+        )  # fmt: skip
 
 
 def _read(path: Path) -> pl.DataFrame:

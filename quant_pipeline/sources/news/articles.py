@@ -65,8 +65,8 @@ class ArticleStore:
 
         Args:
             symbol: any name; it becomes a folder.
-            frame: HEADLINES in any order; `link` and `first` may be missing. Where `first` is true the row came with the
-                first collection of its feed, which nobody watched before: it counts as backfill.
+            frame: HEADLINES in any order; `link`, `article_id` and `first` may be missing. Where `first` is true the row
+                came with the first collection of its feed, which nobody watched before: it counts as backfill.
             seen_at: aware; when the rows were collected.
             backfill: whether all rows are history, from files or the simulated market.
 
@@ -118,42 +118,43 @@ def copies(rows: pl.DataFrame, stored: pl.DataFrame, same_title: timedelta) -> p
     """For each row "repeated", "seen_before", or "" for the first of its article.
 
     Args:
-        rows: published_at, title and link; earlier rows come first.
+        rows: published_at, title and article_id; earlier rows come first. Stories that share a link and no title are
+            different ones: feeds link to a front page, and a live blog has one address all day.
         stored: the same columns of articles that were there before.
         same_title: equal titles published no further apart are one article.
     """
     seen = _Seen(same_title // timedelta(microseconds=1))
-    for title, link, at in _identities(stored):
-        seen.add(title, link, at, _STORED)
+    for title, number, at in _identities(stored):
+        seen.add(title, number, at, _STORED)
     found = []
-    for title, link, at in _identities(rows):
-        found.append(seen.why(title, link, at))
+    for title, number, at in _identities(rows):
+        found.append(seen.why(title, number, at))
         if not found[-1]:
-            seen.add(title, link, at, _REPEATED)
+            seen.add(title, number, at, _REPEATED)
     return pl.Series("why", found, dtype=pl.String())
 
 
-def _identities(rows: pl.DataFrame) -> Iterator[tuple[str, str | None, int]]:
+def _identities(rows: pl.DataFrame) -> Iterator[tuple[str, str, int]]:
     at: Int64s = microseconds(rows["published_at"])
-    return zip(map(title_key, rows["title"].to_list()), rows["link"].to_list(), at.tolist(), strict=True)
+    return zip(map(title_key, rows["title"].to_list()), rows["article_id"].to_list(), at.tolist(), strict=True)
 
 
 class _Seen:
-    """The articles met so far, by link and by title key."""
+    """The articles met so far, by article_id and by title key."""
 
     def __init__(self, width: int) -> None:
         self._width = width  # microseconds
-        self._links: dict[str, str] = {}
+        self._numbers: dict[str, str] = {}
         self._titles: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
 
-    def add(self, title: str, link: str | None, at: int, where: str) -> None:
+    def add(self, title: str, number: str, at: int, where: str) -> None:
         self._titles[title].append((at, where))
-        if link:
-            self._links.setdefault(link, where)
+        if number != article_id(title, None):  # a title alone may recur
+            self._numbers.setdefault(number, where)
 
-    def why(self, title: str, link: str | None, at: int) -> str:
-        if link and link in self._links:
-            return self._links[link]
+    def why(self, title: str, number: str, at: int) -> str:
+        if number in self._numbers:
+            return self._numbers[number]
         return next((where for moment, where in self._titles.get(title, ()) if abs(moment - at) <= self._width), "")
 
 
@@ -168,8 +169,16 @@ def _rows(symbol: str, frame: pl.DataFrame, seen_at: datetime, *, backfill: bool
                 thing, found=f"{name} of dtype {frame[name].dtype} with {frame[name].null_count()} nulls",
                 wanted=f"{HEADLINES_SCHEMA[name]} without nulls", mend="collect them with a source of sources/news",
             )  # fmt: skip
-    absent = {"link": pl.lit(None, pl.String), "first": pl.lit(False)}
+    early = frame.filter(pl.col("known_at") < pl.col("published_at"))
+    if early.height:
+        title, known, published = (early[name][0] for name in ("title", "known_at", "published_at"))
+        raise DataError(
+            thing, found=f"{title!r} known at {known}, before its publication at {published}",
+            wanted="known_at at or after published_at", mend="collect them with a source of sources/news",
+        )  # fmt: skip
+    absent = {"link": pl.lit(None, pl.String), "article_id": pl.lit(None, pl.String), "first": pl.lit(False)}
     given = frame.with_columns(**{name: value for name, value in absent.items() if name not in frame.columns})
+    named = pl.struct("title", "link").map_elements(lambda row: article_id(row["title"], row["link"]), return_dtype=pl.String)
     seen = pl.lit(seen_at).cast(UTC_TIME)
     live = ~pl.col("first") & (not backfill)
     return (
@@ -177,11 +186,9 @@ def _rows(symbol: str, frame: pl.DataFrame, seen_at: datetime, *, backfill: bool
             known_at=pl.when(live).then(pl.max_horizontal("known_at", seen)).otherwise("known_at"),
             seen_at=seen,
             symbol=pl.lit(symbol),
-            article_id=pl.struct("title", "link").map_elements(
-                lambda row: article_id(row["title"], row["link"]), return_dtype=pl.String
-            ),
+            article_id=pl.col("article_id").fill_null(named),
         )
-        .sort("first", "published_at", maintain_order=True)
+        .sort("first", "known_at", "published_at", maintain_order=True)
         .select(pl.col(name).cast(kind) for name, kind in ARTICLES_SCHEMA.items())
     )
 

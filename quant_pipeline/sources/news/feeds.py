@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import calendar
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -15,6 +13,7 @@ import tenacity
 
 from quant_pipeline.config.feeds import Feed
 from quant_pipeline.errors import SourceError
+from quant_pipeline.sources.news.times import Told, told_time
 
 LONGEST_PAUSE = 30.0
 """Seconds between two tries at most."""
@@ -46,13 +45,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Entry:
-    """One item as the feed tells it. `published` is None where it tells no time; `time_told` is that time as text."""
+    """One item as the feed tells it.
+
+    `time` runs from the earliest moment of its publication to the latest one of its last change, whose title this is;
+    None where the feed tells no time or one that cannot be read. `time_told` is what it tells, as text.
+    """
 
     title: str
-    published: datetime | None
+    time: Told | None
     time_told: str
     source: str
     link: str | None
+    guid: str | None
 
 
 def client(transport: httpx.BaseTransport | None, limits: Limits) -> httpx.Client:
@@ -144,20 +148,21 @@ def entries(body: bytes, feed: Feed) -> tuple[list[Entry], str | None]:
 
 
 def _entry(item: Mapping[str, Any], default_source: str) -> Entry:
-    told = "published" if item.get("published") else "updated"
+    plain = dict(item)  # feedparser's own answers a question for `updated` with `published`
+    told = [plain[name] for name in ("published", "updated") if plain.get(name)]
     return Entry(
         title=item.get("title") or "",
-        published=_moment(item.get(f"{told}_parsed")),
-        time_told=item.get(told) or "",
+        time=_time(told),
+        time_told=" ".join(told),
         source=(item.get("source") or {}).get("title") or default_source,
         link=item.get("link") or None,
+        guid=item.get("id") or None,
     )
 
 
-def _moment(parsed: time.struct_time | None) -> datetime | None:
-    if parsed is None:
+def _time(told: Sequence[str]) -> Told | None:
+    """From the first moment of the first time to the last one of all; None if one of them cannot be read."""
+    times = [time for text in told if (time := told_time(text)) is not None]
+    if not times or len(times) < len(told):
         return None
-    try:
-        return datetime.fromtimestamp(calendar.timegm(parsed), UTC)
-    except (ValueError, OverflowError, OSError):
-        return None  # a year that no clock reaches: the caller counts it as a bad time
+    return times[0]._replace(latest=max(time.latest for time in times))

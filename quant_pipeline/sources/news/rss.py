@@ -23,9 +23,9 @@ from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.base import HEADLINES_SCHEMA
 from quant_pipeline.sources.news.articles import SAME_TITLE, ArticleStore, copies
 from quant_pipeline.sources.news.feeds import Answer, Entry, Limits, ask, client, entries
-from quant_pipeline.sources.news.titles import LONGEST, tidy, without_source
+from quant_pipeline.sources.news.titles import LONGEST, article_id, tidy, without_source
 
-COLLECTED_SCHEMA = pl.Schema({**HEADLINES_SCHEMA, "link": pl.String(), "first": pl.Boolean()})
+COLLECTED_SCHEMA = pl.Schema({**HEADLINES_SCHEMA, "link": pl.String(), "article_id": pl.String(), "first": pl.Boolean()})
 CLOCK_SLACK = timedelta(minutes=5)
 """How far a publisher's clock may be ahead of ours; later articles are dated in the future."""
 OLDEST = timedelta(days=30)
@@ -39,10 +39,11 @@ class Collected:
     """What the feeds of one symbol told.
 
     Attributes:
-        frame: COLLECTED_SCHEMA, sorted by `known_at`, which is `published_at` plus the delay; `first` marks rows of a
-            feed's first collection.
+        frame: COLLECTED_SCHEMA, sorted by `known_at`: the latest moment that the told time may mean, plus the delay;
+            `published_at` is the earliest one. `first` marks rows of a feed's first collection.
         ledger: rows_in are the entries of all feeds; dropped by reason: no_title, no_time, bad_time, future, too_old,
-            repeated. Notes name the feeds that were not_modified, empty or malformed, and count title_too_long (cut).
+            repeated. Notes name the feeds that were not_modified, empty or malformed, and count title_too_long (cut) and
+            vague_times (no hour or no certain zone: known at the latest moment that they may mean).
         problems: one line for each feed that did not answer.
         state: what `RssSource.remember` keeps once the rows are stored.
     """
@@ -60,7 +61,7 @@ class RssSource:
     Args:
         feeds: which feeds each symbol has.
         state: folder of one JSON file a symbol: the headers of each feed's last stored answer.
-        delay: added to the publication time, for what lies between publication and use.
+        delay: added to the latest moment that the told time may mean, for what lies between publication and use.
         limits: of one answer's size and time, and of the tries.
         transport, sleep: stand for the network and for waiting.
     """
@@ -133,7 +134,7 @@ class _Gathered:
     def __init__(self, now: datetime) -> None:
         self._now = now
         self._rows: list[dict[str, Any]] = []
-        self.ledger = Ledger(notes={"not_modified": [], "empty": [], "malformed": {}, "title_too_long": 0})
+        self.ledger = Ledger(notes={"not_modified": [], "empty": [], "malformed": {}, "title_too_long": 0, "vague_times": 0})
 
     def add(self, feed: Feed, answer: Answer, *, first: bool) -> None:
         notes = self.ledger.notes
@@ -153,36 +154,39 @@ class _Gathered:
     def _keep(self, entry: Entry, *, first: bool) -> str:
         """Keep a usable entry and return "", else the reason against it."""
         source = tidy(entry.source)
-        title = without_source(tidy(entry.title), source)
+        whole = without_source(tidy(entry.title), source)
+        title = whole[:LONGEST].strip()
         reason = _against(title, entry, self._now)
-        if reason:
+        if reason or entry.time is None:
             return reason
-        self.ledger.notes["title_too_long"] += len(title) > LONGEST
+        self.ledger.notes["title_too_long"] += len(whole) > LONGEST
+        self.ledger.notes["vague_times"] += entry.time.vague
         self._rows.append({
-            "published_at": entry.published, "title": title[:LONGEST].strip(), "source": source[:LONGEST],
-            "link": entry.link, "first": first,
+            "published_at": entry.time.earliest, "known_at": entry.time.latest, "title": title,
+            "source": source[:LONGEST], "link": entry.link, "article_id": article_id(title, entry.guid or entry.link),
+            "first": first,
         })  # fmt: skip
         return ""
 
     def frame(self, symbol: str, delay: timedelta) -> pl.DataFrame:
         """The rows, one an article; a copy from a feed that was watched before beats one of a first collection."""
         rows = pl.DataFrame(self._rows, schema={name: kind for name, kind in COLLECTED_SCHEMA.items() if name in _TOLD})
-        rows = rows.sort("first", "published_at", maintain_order=True)
+        rows = rows.sort("first", "known_at", "published_at", maintain_order=True)
         why = copies(rows, rows.clear(), SAME_TITLE)
         self.ledger.drop("repeated", int((why != "").sum()))
-        whole = rows.filter(why == "").with_columns(known_at=pl.col("published_at") + delay, symbol=pl.lit(symbol))
+        whole = rows.filter(why == "").with_columns(known_at=pl.col("known_at") + delay, symbol=pl.lit(symbol))
         return whole.select(COLLECTED_SCHEMA.names()).sort("known_at", maintain_order=True)
 
 
-_TOLD = {"published_at", "title", "source", "link", "first"}
+_TOLD = set(COLLECTED_SCHEMA) - {"symbol"}
 
 
 def _against(title: str, entry: Entry, now: datetime) -> str:
     """Why an entry cannot be used; "" where it can."""
     if not title:
         return "no_title"
-    if entry.published is None:
+    if entry.time is None:
         return "bad_time" if entry.time_told else "no_time"
-    if entry.published > now + CLOCK_SLACK:
+    if entry.time.earliest > now + CLOCK_SLACK:
         return "future"
-    return "too_old" if entry.published < now - OLDEST else ""
+    return "too_old" if entry.time.earliest < now - OLDEST else ""

