@@ -130,10 +130,12 @@ class ChampionSettings(Settings):
 class SignalSettings(Settings):
     """What turns probabilities into an action; `max_staleness` is session time since the newest closed bar.
 
+    `min_confidence` is the least P(long) or P(short) that is acted on (document 000, section 4.1). With three classes
+    the larger side may well be the most probable at 0.4; 0 leaves the choice to the expected returns alone.
     `alert` sends every signal, or only those that say buy or sell (`actionable`).
     """
 
-    min_confidence: float = pydantic.Field(default=0.55, ge=0.5, lt=1)
+    min_confidence: float = pydantic.Field(default=0.55, ge=0, lt=1)
     max_staleness: Duration = timedelta(hours=2)
     fallback: str = "logistic"
     alert: Literal["all", "actionable"] = "all"
