@@ -69,6 +69,11 @@ class SplitSettings(Settings):
     embargo: Duration = timedelta(hours=5)
 
     @property
+    def walk_forward(self) -> bool:
+        """Whether every row is forecast by models that saw only its past, so that the record could have been traded."""
+        return self.scheme in {"expanding", "rolling"}
+
+    @property
     def fold_names(self) -> tuple[str, ...]:
         """Partition keys: `fold_00` …, then `holdout`, whose block is the final test span."""
         return (*(f"fold_{index:02d}" for index in range(self.folds)), HOLDOUT)

@@ -11,8 +11,10 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from quant_pipeline.bars.moments import to_microseconds
 from quant_pipeline.config.experiment import CalibrationSettings, EnsembleSettings
 from quant_pipeline.ensemble.calibration import Calibrator
+from quant_pipeline.ensemble.known import Gate, by_time
 from quant_pipeline.ensemble.nested import MIN_ROWS, NestedForecasts, nested_oof
 from quant_pipeline.ensemble.oof import BasePredictions, Outcomes, base_predictions, outcomes
 from quant_pipeline.ensemble.payoff import Payoffs
@@ -97,6 +99,7 @@ def fit_meta(
     calibration: CalibrationSettings,
     *,
     until: datetime | None = None,
+    gate: Gate = by_time,
 ) -> MetaFit:
     """Fit the meta-learner on out-of-fold rows and score it on rows it had not seen.
 
@@ -106,8 +109,10 @@ def fit_meta(
         models: base models in the order that the learner will expect.
         ensemble: method and L2 strength.
         calibration: methods that compete; the smallest nested log-loss wins, ties go to the one named first.
-        until: rows whose label ended at or after this moment (UTC) are left out. Pass the first decision of the final
-            test span, so that no label of these rows was still open when it began.
+        until: what was known only at or after this moment (UTC) is left out: rows by `label_end`, and from the payoffs
+            also those by `horizon_end`. Pass the first decision of the final test span, so that nothing that happened in
+            it is learned from.
+        gate: what may be known where a fold is forecast; see `known.gate_of`.
 
     Raises:
         LeakageError: rows of the final test span, or a row predicted twice.
@@ -117,9 +122,10 @@ def fit_meta(
     kept = predictions if until is None else _known_by(predictions, labels, until)
     base = base_predictions(kept, models)
     happened = outcomes(base, labels)
-    nested = nested_oof(base, happened, ensemble, calibration)
+    nested = nested_oof(base, happened, ensemble, calibration, gate)
     stacker = Stacker.fit(ensemble.meta, base.p, happened.label, ensemble.alpha) if len(base) >= MIN_ROWS else None
-    learner = MetaLearner(base.models, stacker, _calibrator(nested, happened), Payoffs.fit(happened))
+    told = slice(None) if until is None else happened.horizon_end < to_microseconds(until, "until")
+    learner = MetaLearner(base.models, stacker, _calibrator(nested, happened), Payoffs.fit(happened, told))
     return MetaFit(learner, _nested_frame(base, labels, nested), _report(base, happened, nested))
 
 

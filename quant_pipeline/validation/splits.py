@@ -151,7 +151,7 @@ def _plan(n: int, settings: SplitSettings) -> Iterator[tuple[str, list[Span], li
     """Fold name, training spans and OOF spans, before purging."""
     develop, first = n - round(n * settings.test), int(n * settings.first_train)
     names = iter(settings.fold_names)
-    if settings.scheme in {"expanding", "rolling"}:
+    if settings.walk_forward:
         if settings.first_train + settings.test >= 1:
             raise ConfigError("splits.first_train + splits.test", found=settings.first_train + settings.test,
                               wanted="less than 1, the rest being the folds", mend="lower one of them")  # fmt: skip
