@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from datetime import time, timedelta
+from math import isqrt
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,6 +20,8 @@ from quant_pipeline.errors import ConfigError
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
 HOLDOUT = "holdout"
+FEWEST_GROUPS = 3
+"""Of a combinatorial scheme: of two, each pair is everything."""
 
 
 def _in_order(params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -69,6 +72,11 @@ class SplitSettings(Settings):
     embargo: Duration = timedelta(hours=5)
 
     @property
+    def groups(self) -> int:
+        """Groups N of rows of which scheme `combinatorial` leaves out every pair once: N (N - 1) / 2 folds."""
+        return (1 + isqrt(1 + 8 * self.folds)) // 2
+
+    @property
     def walk_forward(self) -> bool:
         """Whether every row is forecast by models that saw only its past, so that the record could have been traded."""
         return self.scheme in {"expanding", "rolling"}
@@ -77,6 +85,16 @@ class SplitSettings(Settings):
     def fold_names(self) -> tuple[str, ...]:
         """Partition keys: `fold_00` …, then `holdout`, whose block is the final test span."""
         return (*(f"fold_{index:02d}" for index in range(self.folds)), HOLDOUT)
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.scheme == "combinatorial" and (self.groups * (self.groups - 1) != 2 * self.folds or self.groups < FEWEST_GROUPS):
+            found = f"folds: {self.folds} is none of these"
+            raise ValueError(f"3, 6, 10, 15, 21 … folds, pairs of groups, for scheme combinatorial; {found}, 6 makes 4 groups")
+        if self.walk_forward and self.first_train + self.test >= 1:
+            total = self.first_train + self.test
+            raise ValueError(f"first_train + test below 1, the rest being the folds, not {total:g}; lower one of them")
+        return self
 
 
 class NewsSettings(Settings):

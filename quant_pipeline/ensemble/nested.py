@@ -106,14 +106,22 @@ class NestedForecasts:
         empty = np.full((rows, 3), np.nan)
         calibrated = {method: empty.copy() for method in methods}
         counts, method = np.zeros(rows, dtype=np.int64), np.full(rows, "none", dtype="<U16")
-        three, one = [empty.copy() for _ in range(3)], [np.full(rows, np.nan) for _ in range(3)]
-        return cls(*three, *one, counts, method, calibrated, np.zeros(rows, dtype=np.bool_), folds)
+        raw, final, prior = (empty.copy() for _ in range(3))
+        e_r, e_long, e_short = (np.full(rows, np.nan) for _ in range(3))
+        scored = np.zeros(rows, dtype=np.bool_)
+        return cls(raw, final, prior, e_r, e_long, e_short, counts, method, calibrated, scored, folds)
 
     def best(self, label: NDArray[np.int8], rows: Mask) -> str:
         """The method with the smallest log-loss on `rows`; the first named wins ties, and when there are no rows."""
         if not rows.any():
             return next(iter(self.calibrated))
         return min(self.calibrated, key=lambda method: log_loss(self.calibrated[method][rows], label[rows]))
+
+    def along(self, base: BasePredictions) -> tuple[Floats, Floats]:
+        """Probabilities (n, 3) and e_r (n,) by the same learners of other base predictions of the same rows."""
+        p = np.concatenate([fold.combine(base.p[fold.rows]) for fold in self.folds])
+        e_r = [fold.expected(p[fold.rows], base.e_r[fold.rows])[0] for fold in self.folds]
+        return p, np.concatenate(e_r)
 
 
 def nested_oof(

@@ -27,7 +27,8 @@ def above_average(close: FloatArray, span: int) -> FloatArray:
     out = np.zeros(close.size)
     for k in range(1, min(bars, close.size)):
         out[k:] += weights[k] * (close[k:] - close[:-k])
-    return out / weights.cumsum()[np.minimum(np.arange(close.size), bars - 1)]
+    out /= weights.cumsum()[np.minimum(np.arange(close.size), bars - 1)]
+    return out
 
 
 @feature("mtf_bias", "alignment", ("close",), SPANS * SLOW, rungs=RUNGS)

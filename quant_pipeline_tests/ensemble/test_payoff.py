@@ -7,7 +7,8 @@ from quant_pipeline.ensemble.oof import Outcomes
 from quant_pipeline.ensemble.payoff import Payoffs
 
 HAPPENED = Outcomes(
-    label=np.array([1, 1, -1, 0], dtype=np.int8), decision_at=np.arange(4), label_end=np.arange(4) + 2, horizon_end=np.arange(4) + 3,
+    label=np.array([1, 1, -1, 0], dtype=np.int8), decision_at=np.arange(4),
+    label_end=np.arange(4) + 2, horizon_end=np.arange(4) + 3,
     forward_return=np.array([0.02, 0.04, -0.01, 0.0]), long_return=np.array([0.01, 0.03, -0.02, -0.01]),
     short_return=np.array([-0.03, -0.05, 0.01, -0.01]),
 )  # fmt: skip
