@@ -13,6 +13,7 @@ import polars as pl
 
 from quant_pipeline.backtest.verdicts import ENSEMBLE, models
 from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.validation.paths import PATH
 from quant_pipeline.validation.skill import CLASSES, calibration_curve, confusion_matrix
 from quant_pipeline.validation.skill_table import POOLED, PROBABILITIES
 
@@ -64,7 +65,7 @@ def hue(names: Sequence[str], name: str) -> str:
 def ic_by_fold(axes: Axes, table: pl.DataFrame) -> None:
     """Rank IC of each model in each fold with its interval, zero (chance) and, where known, the reachable."""
     names = models(table)
-    rows = table.filter(pl.col("metric") == "ic", pl.col("kind") == "model")
+    rows = table.filter(pl.col("metric") == "ic", pl.col("kind") == "model", ~pl.col("fold").str.starts_with(PATH))
     folds = [*(f for f in rows["fold"].unique().sort() if f not in {POOLED, HOLDOUT}), POOLED, HOLDOUT]
     folds = [fold for fold in folds if fold in rows["fold"]]
     width = 0.7 / max(len(names), 1)

@@ -10,6 +10,7 @@ import polars as pl
 
 from quant_pipeline.backtest.verdicts import MINUS, Tone, Verdict, between, models, number, tone
 from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.validation.paths import PATH
 from quant_pipeline.validation.skill import METRICS
 
 if TYPE_CHECKING:
@@ -76,6 +77,34 @@ def fold_details(table: pl.DataFrame, fold: str) -> str:
     return (
         f"<details{is_open}><summary>{html.escape(fold)} <span>{rows:,} rows</span></summary>{skill_rows(table, fold)}</details>"
     )
+
+
+def path_spread(table: pl.DataFrame) -> str:
+    """Median, least and greatest value of each model over the paths of a combinatorial scheme; nothing without paths."""
+    rows = table.filter(pl.col("fold").str.starts_with(PATH)).drop_nulls("value")
+    if rows.is_empty():
+        return ""
+    metrics = [metric for metric in SHOWN if metric in rows["metric"]]
+    heads = "".join(f"<th>{METRICS[name].title}<small>{METRICS[name].better}er is better</small></th>" for name in metrics)
+    body = "".join(
+        f"<tr><th>{html.escape(model)}</th>{''.join(_spread(rows, model, metric) for metric in metrics)}</tr>"
+        for model in models(rows)
+    )
+    note = (
+        f"The {rows['fold'].n_unique()} paths of combinatorial cross-validation (Lopez de Prado 2018, chapter 12): each holds "
+        "every row once, predicted by other models. Median, then least to greatest. The paths share their labels, so the spread "
+        "tells how much a score hangs on the training rows, and is no interval."
+    )
+    table_ = f'<div class="scroll"><table><thead><tr><th>Model</th>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<h2>Skill over paths</h2>\n<p class="note">{note}</p>\n{table_}'
+
+
+def _spread(rows: pl.DataFrame, model: str, metric: str) -> str:
+    values = rows.filter(pl.col("model") == model, pl.col("metric") == metric)["value"]
+    if values.is_empty():
+        return f"<td>{UNDEFINED}</td>"
+    middle, low, high = (number(float(value), metric) for value in (values.median(), values.min(), values.max()))  # type: ignore[arg-type]
+    return f'<td><b>{middle}</b><small class="interval">{low} to {high}</small></td>'
 
 
 def statistics_rows(found: Mapping[str, Statistics]) -> str:

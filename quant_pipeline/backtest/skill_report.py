@@ -16,6 +16,7 @@ from quant_pipeline.backtest.engine import Backtest, Exits, buy_and_hold, most_p
 from quant_pipeline.backtest.statistics import Statistics, statistics
 from quant_pipeline.backtest.verdicts import ENSEMBLE, HEADLINES, models, verdicts
 from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.validation.paths import PATH
 from quant_pipeline.validation.skill_table import POOLED, TableSettings, skill_table, with_labels
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def prepare(
     exits: Exits = "next_decision",
     facts: Mapping[str, str] | None = None,
     settings: TableSettings | None = None,
+    walk_forward: bool = True,
 ) -> ReportInputs:
     """Score and backtest every model, over one common span so that the curves compare.
 
@@ -111,16 +113,19 @@ def prepare(
         exits: see `run_backtest`.
         facts: provenance shown at the foot of the page.
         settings: of intervals.
+        walk_forward: whether each fold's models saw only its past. If not, nobody could have traded their forecasts:
+            money is shown for the holdout alone, whose models always saw its past only.
 
     Raises:
         DataError: a table lacks a column, or no prediction has a label.
     """
     settings = settings or TableSettings()
-    table = skill_table(predictions, labels, oracle=oracle, settings=settings)
+    table = skill_table(predictions, labels, oracle=oracle, settings=settings, around=not walk_forward)
     rows = with_labels(predictions, labels)
-    start = rows.group_by("model").agg(pl.col("decision_at").min())["decision_at"].max()
+    traded = rows if walk_forward else rows.filter(pl.col("fold") == HOLDOUT)
+    start = traded.group_by("model").agg(pl.col("decision_at").min())["decision_at"].max()
     bars = bars.filter(pl.col("timestamp") >= start, pl.col("known_at") <= rows["label_end"].max())
-    made = {model: decide(rows.filter(pl.col("model") == model)) for model in models(table)} | dict(strategies or {})
+    made = {model: decide(traded.filter(pl.col("model") == model)) for model in models(table)} | dict(strategies or {})
     backtests = {
         name: run_backtest(decisions.filter(pl.col("decision_at") >= start), bars, costs, path=path, exits=exits)
         for name, decisions in made.items()
@@ -170,9 +175,10 @@ def _words(inputs: ReportInputs) -> dict[str, str]:
 
 def _tables(inputs: ReportInputs, found: Mapping[str, Statistics]) -> dict[str, str]:
     table = inputs.table
-    folds = [fold for fold in table["fold"].unique().sort() if fold != POOLED]
+    folds = [fold for fold in table["fold"].unique().sort() if fold != POOLED and not fold.startswith(PATH)]
     return {
         "verdicts": pages.verdict_cards(verdicts(table, inputs.settings.level)),
+        "paths": pages.path_spread(table),
         "pooled": pages.skill_rows(table, POOLED if POOLED in table["fold"] else HOLDOUT),
         "folds": "\n".join(pages.fold_details(table, fold) for fold in folds),
         "statistics": pages.statistics_rows(found),

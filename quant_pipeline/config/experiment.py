@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from datetime import time, timedelta
+from math import isqrt
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
@@ -21,6 +22,8 @@ from quant_pipeline.errors import ConfigError
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
 HOLDOUT = "holdout"
+FEWEST_GROUPS = 3
+"""Of a combinatorial scheme: of two, each pair is everything."""
 
 
 def _in_order(params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -71,9 +74,29 @@ class SplitSettings(Settings):
     embargo: Duration = timedelta(hours=5)
 
     @property
+    def groups(self) -> int:
+        """Groups N of rows of which scheme `combinatorial` leaves out every pair once: N (N - 1) / 2 folds."""
+        return (1 + isqrt(1 + 8 * self.folds)) // 2
+
+    @property
+    def walk_forward(self) -> bool:
+        """Whether every row is forecast by models that saw only its past, so that the record could have been traded."""
+        return self.scheme in {"expanding", "rolling"}
+
+    @property
     def fold_names(self) -> tuple[str, ...]:
         """Partition keys: `fold_00` …, then `holdout`, whose block is the final test span."""
         return (*(f"fold_{index:02d}" for index in range(self.folds)), HOLDOUT)
+
+    @pydantic.model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.scheme == "combinatorial" and (self.groups * (self.groups - 1) != 2 * self.folds or self.groups < FEWEST_GROUPS):
+            found = f"folds: {self.folds} is none of these"
+            raise ValueError(f"3, 6, 10, 15, 21 … folds, pairs of groups, for scheme combinatorial; {found}, 6 makes 4 groups")
+        if self.walk_forward and self.first_train + self.test >= 1:
+            total = self.first_train + self.test
+            raise ValueError(f"first_train + test below 1, the rest being the folds, not {total:g}; lower one of them")
+        return self
 
 
 class NewsSettings(Settings):
@@ -159,10 +182,12 @@ class ChampionSettings(Settings):
 class SignalSettings(Settings):
     """What turns probabilities into an action; `max_staleness` is session time since the newest closed bar.
 
+    `min_confidence` is the least P(long) or P(short) that is acted on (document 000, section 4.1). With three classes
+    the larger side may well be the most probable at 0.4; 0 leaves the choice to the expected returns alone.
     `alert` sends every signal, or only those that say buy or sell (`actionable`).
     """
 
-    min_confidence: float = pydantic.Field(default=0.55, ge=0.5, lt=1)
+    min_confidence: float = pydantic.Field(default=0.55, ge=0, lt=1)
     max_staleness: Duration = timedelta(hours=2)
     fallback: str = "logistic"
     alert: Literal["all", "actionable"] = "all"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 
+from quant_pipeline.bars.moments import to_microseconds
 from quant_pipeline.config.experiment import CalibrationSettings, EnsembleSettings
 from quant_pipeline.ensemble.calibration import Calibrator
+from quant_pipeline.ensemble.known import Gate, by_time
 from quant_pipeline.ensemble.nested import MIN_ROWS, NestedForecasts, nested_oof
-from quant_pipeline.ensemble.oof import BasePredictions, Outcomes, base_predictions, outcomes
+from quant_pipeline.ensemble.oof import SCHEMA, BasePredictions, Outcomes, base_predictions, outcomes
 from quant_pipeline.ensemble.payoff import Payoffs
 from quant_pipeline.ensemble.stacking import Stacker
 from quant_pipeline.ensemble.voting import vote
@@ -25,8 +27,9 @@ from quant_pipeline.models.probabilities import up_probability
 from quant_pipeline.validation.skill import log_loss
 
 STACK = "stack"
-LEARNER, NESTED, REPORT = "learner.json", "nested.parquet", "report.parquet"
-FORMAT = 1
+LEARNER, NESTED, PATHS, REPORT = "learner.json", "nested.parquet", "paths.parquet", "report.parquet"
+FORMAT = 2
+PATH_SCHEMA = {**SCHEMA, "path": pl.String()}
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,16 @@ class MetaFit:
     Attributes:
         learner: fitted on all rows given; what a bundle carries.
         nested: PREDICTIONS of model `stack`, each row by a stack, calibrator and payoffs fitted on rows known before
-            its fold began. `stack_rows` is how many (0: the vote answered), `calibrator` which method; `e_long` and
-            `e_short` are expected net returns, null where no payoffs were known.
+            its fold began, or in other folds (see `nested_oof`). `stack_rows` is how many (0: the vote answered),
+            `calibrator` which method; `e_long` and `e_short` are expected net returns, null where no payoffs were known.
+        paths: of a combinatorial scheme, what `nested` says but of each path's base predictions, with `path`; else empty.
         report: name, log_loss, rows: base models, vote, prior and every calibrator on the same rows, those of
             the folds for which a calibrator could be fitted (all rows when there are none); best first.
     """
 
     learner: MetaLearner
     nested: pl.DataFrame
+    paths: pl.DataFrame
     report: pl.DataFrame
 
     def save(self, folder: Path) -> None:
@@ -79,6 +84,7 @@ class MetaFit:
         with replacing(folder) as temporary:
             temporary.mkdir(parents=True)
             write_parquet(temporary / NESTED, self.nested)
+            write_parquet(temporary / PATHS, self.paths)
             write_parquet(temporary / REPORT, self.report)
             seal(temporary, LEARNER, {"format": FORMAT, "learner": self.learner.to_dict()})
 
@@ -86,7 +92,7 @@ class MetaFit:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises `BundleError` naming a changed, missing or extra file."""
         learner = MetaLearner.from_dict(unseal(folder, LEARNER)["learner"])
-        return cls(learner, pl.read_parquet(folder / NESTED), pl.read_parquet(folder / REPORT))
+        return cls(learner, *(pl.read_parquet(folder / name) for name in (NESTED, PATHS, REPORT)))
 
 
 def fit_meta(
@@ -97,6 +103,8 @@ def fit_meta(
     calibration: CalibrationSettings,
     *,
     until: datetime | None = None,
+    gate: Gate = by_time,
+    paths: Mapping[str, pl.DataFrame] | None = None,
 ) -> MetaFit:
     """Fit the meta-learner on out-of-fold rows and score it on rows it had not seen.
 
@@ -106,24 +114,32 @@ def fit_meta(
         models: base models in the order that the learner will expect.
         ensemble: method and L2 strength.
         calibration: methods that compete; the smallest nested log-loss wins, ties go to the one named first.
-        until: rows whose label ended at or after this moment (UTC) are left out. Pass the first decision of the final
-            test span, so that no label of these rows was still open when it began.
+        until: what was known only at or after this moment (UTC) is left out: rows by `label_end`, and from the payoffs
+            also those by `horizon_end`. Pass the first decision of the final test span, so that nothing that happened in
+            it is learned from.
+        gate: what may be known where a fold is forecast; see `known.gate_of`.
+        paths: PREDICTIONS of each path of a combinatorial scheme, of which `predictions` are the average.
 
     Raises:
         LeakageError: rows of the final test span, or a row predicted twice.
         ModelError: a model without a row that another has, or no rows at all.
         DataError: a row without a label.
     """
-    kept = predictions if until is None else _known_by(predictions, labels, until)
-    base = base_predictions(kept, models)
+    base = base_predictions(_known_by(predictions, labels, until), models)
+    others = {name: base_predictions(_known_by(each, labels, until), models) for name, each in (paths or {}).items()}
     happened = outcomes(base, labels)
-    nested = nested_oof(base, happened, ensemble, calibration)
+    nested = nested_oof(base, happened, ensemble, calibration, gate)
     stacker = Stacker.fit(ensemble.meta, base.p, happened.label, ensemble.alpha) if len(base) >= MIN_ROWS else None
-    learner = MetaLearner(base.models, stacker, _calibrator(nested, happened), Payoffs.fit(happened))
-    return MetaFit(learner, _nested_frame(base, labels, nested), _report(base, happened, nested))
+    told = slice(None) if until is None else happened.horizon_end < to_microseconds(until, "until")
+    learner = MetaLearner(base.models, stacker, _calibrator(nested, happened), Payoffs.fit(happened, told))
+    along = [_frame(other, labels, *nested.along(other)).with_columns(path=pl.lit(name)) for name, other in others.items()]
+    report = _report(base, happened, nested)
+    return MetaFit(learner, _nested_frame(base, labels, nested), pl.concat([pl.DataFrame(schema=PATH_SCHEMA), *along]), report)
 
 
-def _known_by(predictions: pl.DataFrame, labels: pl.DataFrame, until: datetime) -> pl.DataFrame:
+def _known_by(predictions: pl.DataFrame, labels: pl.DataFrame, until: datetime | None) -> pl.DataFrame:
+    if until is None:
+        return predictions
     late = labels.filter(pl.col("label_end") >= until).select("decision_at")
     return predictions.join(late, on="decision_at", how="anti", maintain_order="left")
 
@@ -135,16 +151,17 @@ def _calibrator(nested: NestedForecasts, happened: Outcomes) -> Calibrator:
 
 
 def _nested_frame(base: BasePredictions, labels: pl.DataFrame, nested: NestedForecasts) -> pl.DataFrame:
+    return _frame(base, labels, nested.final, nested.e_r).with_columns(
+        e_long=pl.Series(nested.e_long).fill_nan(None),
+        e_short=pl.Series(nested.e_short).fill_nan(None),
+        stack_rows=nested.stack_rows,
+        calibrator=nested.method,
+    )
+
+
+def _frame(base: BasePredictions, labels: pl.DataFrame, p: Floats, e_r: Floats) -> pl.DataFrame:
     columns: dict[str, Any] = {"decision_at": base.decision_at, "fold": base.fold, "model": [STACK] * len(base)}
-    columns |= {name: nested.final[:, k] for k, name in enumerate(PROBABILITIES)}
-    columns |= {
-        "p_up": up_probability(nested.final),
-        "e_r": nested.e_r,
-        "e_long": pl.Series(nested.e_long).fill_nan(None),
-        "e_short": pl.Series(nested.e_short).fill_nan(None),
-        "stack_rows": nested.stack_rows,
-        "calibrator": nested.method,
-    }
+    columns |= {name: p[:, k] for k, name in enumerate(PROBABILITIES)} | {"p_up": up_probability(p), "e_r": e_r}
     stamps = labels.select("decision_at", "timestamp")
     stamped = pl.DataFrame(columns).join(stamps, on="decision_at", how="left", maintain_order="left")
     return stamped.select("timestamp", pl.exclude("timestamp"))

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from quant_pipeline.bars.moments import microseconds
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.errors import DataError, LeakageError, ModelError
 from quant_pipeline.models.contract import PROBABILITIES, TOLERANCE, Floats, Prediction
@@ -44,11 +45,18 @@ class BasePredictions:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What happened to each row of `BasePredictions`; microseconds since 1970, known only from `label_end` on."""
+    """What happened to each row of `BasePredictions`; times in microseconds since 1970.
+
+    Attributes:
+        label: known only from `label_end` on.
+        forward_return, long_return, short_return: all known only from `horizon_end` on, which is never before
+            `label_end`: a trade may end at its barrier, but the forward return runs to the vertical one.
+    """
 
     label: NDArray[np.int8]
     decision_at: NDArray[np.int64]
     label_end: NDArray[np.int64]
+    horizon_end: NDArray[np.int64]
     forward_return: Floats
     long_return: Floats
     short_return: Floats
@@ -134,10 +142,12 @@ def outcomes(base: BasePredictions, labels: pl.DataFrame) -> Outcomes:
     if len(absent):
         found_text = f"none for {len(absent)} predictions, first {absent['decision_at'][0]}"
         raise DataError("labels", found=found_text, wanted="one for each", mend="predict only rows that splits name")
+    label_end, horizon_end = (microseconds(found[name]) for name in ("label_end", "horizon_end"))
     return Outcomes(
         label=found["label"].to_numpy().astype(np.int8),
         decision_at=found["decision_at"].to_physical().to_numpy(),
-        label_end=found["label_end"].cast(pl.Datetime("us", "UTC")).to_physical().to_numpy(),
+        label_end=label_end,
+        horizon_end=np.maximum(label_end, horizon_end),
         forward_return=_floats(found, "forward_return"),
         long_return=_floats(found, "long_return"),
         short_return=_floats(found, "short_return"),

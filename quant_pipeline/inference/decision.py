@@ -1,4 +1,11 @@
-"""From a calibrated forecast to an action, its confidence and its size. Every action of 0 says why."""
+"""From a calibrated forecast to an action, its confidence and its size. Every action of 0 says why.
+
+Confidence is P(side), the calibrated probability that the chosen side's barrier is reached first, as document 000 has
+it: the chance of being right, with "nothing happens" among the ways of being wrong. It decides both whether to act and
+how much. P(side given a move), which leaves those hours out, is larger wherever hours are calm: it doubled the size.
+The price is that three classes share one whole: P(side) of `signal.min_confidence` 0.55 asks that nothing and the
+other side together be less likely than the side itself. Where nothing is the usual outcome, few hours reach it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +30,7 @@ class Decision:
 
     Attributes:
         action: 1 long, -1 short, 0 nothing.
-        confidence: probability of the better side given a move, whether or not it is acted on.
+        confidence: probability of the better side, P(long) or P(short), whether or not it is acted on.
         size: units, 0 with action 0.
         share: notional as a share of equity.
         breakers: circuit breakers that had triggered.
@@ -46,7 +53,7 @@ def decide(
     Args:
         forecast: p_short and p_long (calibrated), e_long and e_short: expected net return of each side, the class
             probabilities times the bundle's payoffs (fractions; costs are in them).
-        settings: `min_confidence`, the least probability of the side given a move.
+        settings: `min_confidence`, the least probability of the side; `confidence_to_size` starts from it.
         risk: the symbol's limits; they cap the size.
         state: portfolio as known at the decision, for the circuit breakers; None is a new account.
 
@@ -54,13 +61,12 @@ def decide(
         ModelError: a probability or an expected return is absent or not a number.
 
     Example:
-        >>> decide({"p_short": 0.2, "p_long": 0.5, "e_long": 0.0012, "e_short": -0.002}, SignalSettings(), risk).reason
-        'long pays +0.120 % net, short -0.200 %; confidence 71.4 %'
+        >>> decide({"p_short": 0.2, "p_long": 0.6, "e_long": 0.0012, "e_short": -0.002}, SignalSettings(), risk).reason
+        'long pays +0.120 % net, short -0.200 %; confidence 60.0 %'
     """
     p_short, p_long, e_long, e_short = _figures(forecast)
     side = 1 if e_long >= e_short else -1
-    move = p_long + p_short
-    confidence = (p_long if side == 1 else p_short) / move if move > 0 else 0.0
+    confidence = p_long if side == 1 else p_short
     returns = f"long pays {100 * e_long:+.3f} % net, short {100 * e_short:+.3f} %"
     if max(e_long, e_short) <= 0:
         return _nothing(confidence, f"neither side is expected to earn its costs: {returns}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
 
 from quant_pipeline.backtest.skill_report import PLAINEST, ReportInputs, prepare
 from quant_pipeline.bars.build import build_bars
-from quant_pipeline.config.experiment import Experiment
+from quant_pipeline.config.experiment import Experiment, SplitSettings
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Symbol
 from quant_pipeline.ensemble.meta import MetaFit
@@ -25,30 +25,63 @@ from quant_pipeline.inference.window import cut, window_start
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision, clock_features, decide_retrain, drift_table, summarise
 from quant_pipeline.sources.base import MarketSource
+from quant_pipeline.validation.paths import averaged, path_rows, paths
 
 ENSEMBLE = "ensemble"
+UNTRADED = (
+    "Final test span only: in scheme {scheme} the models of the other folds learned from what came after their rows, so "
+    "following those would be no trading record"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """Every forecast that was made out of sample: base models by fold, the nested stack, the bundle on the final test span."""
+    """Every forecast that was made out of sample: base models by fold, the nested stack, the bundle on the final test span.
+
+    `splits` says what the forecasts before the test span are worth; see `validation.splits`.
+    """
 
     oof: Iterable[pl.DataFrame]
     meta: MetaFit
     final: pl.DataFrame
+    splits: SplitSettings = field(default_factory=SplitSettings)
 
     def predictions(self) -> pl.DataFrame:
         """PREDICTIONS of the base models and, as model "ensemble", of the stack before the test span and the bundle on it.
 
-        The nested rows of the first fold are left out: no earlier out-of-fold row could teach a stack there.
+        The nested rows of the first walk-forward fold are left out: no earlier out-of-fold row could teach a stack there.
+        Rows that several folds predict (scheme `combinatorial`) are averaged.
         """
         stacked = self._nested().with_columns(model=pl.lit(ENSEMBLE))
-        return pl.concat([*self.oof, stacked.select(*SCHEMA), self.final.select(*SCHEMA)])
+        base = pl.concat(self.oof)
+        told = averaged(base) if self.splits.scheme == "combinatorial" else base
+        return pl.concat([told, stacked.select(*SCHEMA), self.final.select(*SCHEMA)])
+
+    def paths(self) -> dict[str, pl.DataFrame]:
+        """PREDICTIONS of the base models and the ensemble along each path of scheme `combinatorial`; empty in others."""
+        if self.splits.scheme != "combinatorial":
+            return {}
+        stacked = self.meta.paths.with_columns(model=pl.lit(ENSEMBLE))
+        return {
+            name: pl.concat([told, stacked.filter(pl.col("path") == name).select(*SCHEMA)])
+            for name, told in paths(pl.concat(self.oof)).items()
+        }
 
     def priced(self) -> pl.DataFrame:
-        """The ensemble's rows with e_long and e_short, by payoffs that were known before each row's fold began."""
+        """The ensemble's rows that could have been traded, with e_long and e_short by payoffs known when their fold began.
+
+        Of schemes that are not walk-forward, the final test span alone.
+        """
         columns = ["decision_at", *PROBABILITIES, "e_long", "e_short"]
-        return pl.concat([self._nested().select(columns), self.final.select(columns)]).sort("decision_at")
+        final = self.final.select(columns)
+        if not self.splits.walk_forward:
+            return final.sort("decision_at")
+        return pl.concat([self._nested().select(columns).drop_nulls(), final]).sort("decision_at")
+
+    @property
+    def record(self) -> str:
+        """What the equity is made of, in words, where that is not every out-of-sample row; else empty."""
+        return "" if self.splits.walk_forward else UNTRADED.format(scheme=self.splits.scheme)
 
     def _nested(self) -> pl.DataFrame:
         return self.meta.nested.filter(pl.col("stack_rows") > 0)
@@ -70,7 +103,8 @@ class Market:
 def skill_inputs(tested: Tested, market: Market, experiment: Experiment, max_bars: int, facts: Mapping[str, str]) -> ReportInputs:
     """Everything that the skill report shows; the line "signals" follows the emitted signals' own rule and size."""
     decisions = decide_all(tested.priced(), experiment.signal, market.instrument.risk)
-    return prepare(
+    rule = f"{PLAINEST}; the line 'signals' follows the emitted signals' own rule and size"
+    made = prepare(
         tested.predictions(),
         market.labels,
         market.splits,
@@ -80,10 +114,13 @@ def skill_inputs(tested: Tested, market: Market, experiment: Experiment, max_bar
         simulated=market.source.simulated,
         oracle=oracle_forecast(market.source, market.symbol, market.labels, experiment, max_bars),
         strategies={"signals": decisions},
-        policy=f"{PLAINEST}; the line 'signals' follows the emitted signals' own rule and size",
+        policy=f"{tested.record}. {rule}" if tested.record else rule,
         path=market.minutes,
-        facts=facts,
+        facts={**facts, "fold scheme": experiment.splits.scheme},
+        walk_forward=experiment.splits.walk_forward,
     )
+    along = tested.paths()
+    return replace(made, table=pl.concat([made.table, path_rows(along, market.labels)])) if along else made
 
 
 def oracle_forecast(

@@ -59,7 +59,7 @@ class Signal(pydantic.BaseModel):
         action: 1 long, -1 short, 0 nothing; then `reason` says why.
         p_short, p_neutral, p_long: calibrated probabilities of the three barriers; p_up: long given a move.
         e_r: expected gross return to the vertical barrier; e_long, e_short: expected net return of each side.
-        confidence: probability of the better side given a move.
+        confidence: probability of the better side: p_long or p_short.
         position_size: in units of the base position, 0 when action is 0; equity_share: its notional as a share of equity.
         breakers: circuit breakers that had triggered.
         fallback: the model that answered in place of the ensemble, null when all of it did.

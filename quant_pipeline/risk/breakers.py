@@ -76,7 +76,7 @@ def adjust_position(
 
     Args:
         action: -1 short, 0 nothing, 1 long.
-        confidence: Probability of that side, 0 to 1; below `min_confidence` nothing is held.
+        confidence: Probability of that side among all three classes, 0 to 1; below `min_confidence` nothing is held.
         state: Portfolio as known at the decision.
         risk: The symbol's limits.
         min_confidence: Where the ramp of `confidence_to_size` starts.

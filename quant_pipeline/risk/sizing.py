@@ -16,7 +16,7 @@ def confidence_to_size(
     """Size as a multiple of one unit: a straight ramp from `base_size` at `min_confidence` to `max_leverage` at certainty.
 
     Args:
-        confidence: Probability of the chosen side, 0 to 1.
+        confidence: P(side), the probability of the chosen side among all three classes, 0 to 1.
         base_size: Size at `min_confidence`; never above `max_leverage`.
         max_leverage: Size at confidence 1.
         min_confidence: Below it there is no trade (size 0); at it there is.

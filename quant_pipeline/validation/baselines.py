@@ -1,11 +1,13 @@
 """Naive forecasters that any model has to beat: class prior, last known label, sign of momentum.
 
 Each knows only what was known: its frequencies come from labels that had ended before the fold's first decision,
-its state at a decision from labels and prices before that decision.
+its state at a decision from labels and prices before that decision. Where the models see both sides of a fold, so do
+the frequencies (`around`): a baseline that knew less than they would flatter them.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +15,11 @@ import polars as pl
 
 from quant_pipeline.bars.asof import asof_index
 from quant_pipeline.bars.moments import microseconds
+from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.validation.purging import Windows, removed_by
 
 if TYPE_CHECKING:
+    from quant_pipeline.validation.purging import Flags
     from quant_pipeline.validation.skill_kernels import Floats, Ints
 
 PRIOR, LAST_LABEL, MOMENTUM = "naive: class prior", "naive: last label", "naive: momentum"
@@ -22,12 +27,14 @@ NAIVE = (PRIOR, LAST_LABEL, MOMENTUM)
 MOMENTUM_ROWS = 24  # a day of hourly bars
 
 
-def naive_forecasts(labels: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+def naive_forecasts(labels: pl.DataFrame, decisions: pl.DataFrame, *, around: bool = False) -> pl.DataFrame:
     """PREDICTIONS of the three naive models for `decisions` (columns fold, decision_at).
 
     Args:
         labels: LABELS, sorted by decision_at, all rows that exist (those before a fold are its training rows).
         decisions: the rows to forecast; a decision that stands in several folds is forecast once in each.
+        around: as the models of k-fold schemes do, each fold but the holdout also learns from what came after it: from
+            all labels whose window overlaps none of its rows.
 
     Returns:
         fold, decision_at, model, p_short, p_neutral, p_long, e_r (null): shares of the labels known when the fold
@@ -39,12 +46,20 @@ def naive_forecasts(labels: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFra
     parts = []
     for fold in decisions["fold"].unique(maintain_order=True):
         rows = np.flatnonzero((decisions["fold"] == fold).to_numpy())
-        known = np.flatnonzero((labels["label_end"] <= decisions["decision_at"].gather(rows).min()).to_numpy())
+        known = np.flatnonzero(_known(labels, decisions["decision_at"].gather(rows), around=around and fold != HOLDOUT))
         outcome = labels["label"].gather(known).to_numpy().astype(np.int64) + 1
         for model, state in states.items():
             shares = _shares(state[known], outcome)[state[labels.height + rows]]
             parts.append(_frame(decisions[rows], model, shares))
     return pl.concat(parts)
+
+
+def _known(labels: pl.DataFrame, at: pl.Series, *, around: bool) -> Flags:
+    """Which labels may be learned from for the fold that forecasts the decisions `at`."""
+    if not around:
+        return (labels["label_end"] <= at.min()).to_numpy()
+    windows = Windows(microseconds(labels["decision_at"]), microseconds(labels["label_end"]))
+    return ~removed_by([np.flatnonzero(labels["decision_at"].is_in(at.implode()))], windows, timedelta(0)).either
 
 
 def _frame(decisions: pl.DataFrame, model: str, shares: Floats) -> pl.DataFrame:

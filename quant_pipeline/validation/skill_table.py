@@ -45,7 +45,12 @@ class TableSettings:
 
 
 def skill_table(
-    predictions: pl.DataFrame, labels: pl.DataFrame, *, oracle: pl.DataFrame | None = None, settings: TableSettings | None = None
+    predictions: pl.DataFrame,
+    labels: pl.DataFrame,
+    *,
+    oracle: pl.DataFrame | None = None,
+    settings: TableSettings | None = None,
+    around: bool = False,
 ) -> pl.DataFrame:
     """Skill of each model in each fold and pooled, long form: one row per (model, fold, metric).
 
@@ -57,6 +62,7 @@ def skill_table(
             p_short, p_neutral, p_long. Without these its probabilities are a logit of the former fitted to the very
             outcomes, the best that such a view allows. Rows with nulls are absent; a fold that lacks one has no reachable.
         settings: of the bootstrap.
+        around: whether models saw both sides of their folds, so that naive models may too; see `naive_forecasts`.
 
     Returns:
         model, kind ("model", "naive", "oracle"), fold ("all" pools every fold but the holdout), metric, rows, value,
@@ -69,7 +75,7 @@ def skill_table(
     settings = settings or TableSettings()
     rows = with_labels(predictions, labels)
     decisions = rows.select(KEYS).unique(maintain_order=True)
-    naive = _by_model(with_labels(naive_forecasts(labels, decisions), labels))
+    naive = _by_model(with_labels(naive_forecasts(labels, decisions, around=around), labels))
     reachable = {} if oracle is None else {ORACLE: _oracle_rows(oracle, with_labels(decisions, labels))}
     peers = _Peers(naive | reachable, settings.metrics)
     table = [

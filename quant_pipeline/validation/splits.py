@@ -5,9 +5,10 @@ What the out-of-fold (OOF) rows mean, by scheme:
 * `expanding`, `rolling` (walk-forward): every row after the first training span is predicted exactly once, by models
   that saw only its past. OOF rows are what live trading would have had; the only scheme whose OOF record is tradable.
 * `purged_kfold`: every row before the test span is predicted exactly once, by models that saw both sides of it.
-  Good for stacking and comparison, not a trading record.
+  Good for stacking and comparison, not a trading record: equity, trades and money are shown for the test span only.
 * `combinatorial` (CPCV; Lopez de Prado, 2018, chapter 12): the rows are cut into N groups and every pair of groups is
-  left out once, so `folds` must be N (N - 1) / 2, and every row is predicted N - 1 times: average them.
+  left out once, so `folds` must be N (N - 1) / 2, and every row is predicted N - 1 times. The meta-learner is fitted on
+  their average, and the N - 1 paths through them show how skill varies (`paths`). No trading record either.
 
 In every scheme the last fold is `holdout`: it trains on everything before the final test span and predicts that span,
 which nothing else ever touches.
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from math import isqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,7 @@ import polars as pl
 
 from quant_pipeline.bars.moments import microseconds, moments
 from quant_pipeline.config.experiment import HOLDOUT, SplitSettings
-from quant_pipeline.errors import ConfigError, DataError, LeakageError
+from quant_pipeline.errors import DataError, LeakageError
 from quant_pipeline.validation.audit import oof_audit
 from quant_pipeline.validation.purging import Int64s, Removed, Windows, label_windows, removed_by
 
@@ -67,7 +67,6 @@ def make_splits(labels: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:
         fold_00  oof       0  2024-01-17 16:00  2024-01-26 00:00   200       0          0
 
     Raises:
-        ConfigError: shares that leave no room for folds; a `folds` that no combinatorial scheme has.
         DataError: `decision_at` does not increase; too few rows in a fold.
     """
     windows = label_windows(labels)
@@ -104,6 +103,8 @@ def first_training_end(decisions: pl.Series, settings: SplitSettings) -> datetim
 
     `decisions`: `known_at` of all primary bars, sorted. Labels lack some of them (warm-up, outages, open windows), and
     each that is missing late moves the first block to an earlier time, so a tenth of the span is left as a margin.
+    In other schemes the span before it is in out-of-fold blocks, too: what is chosen there shapes the labels of all
+    folds alike, and has seen no feature and nothing of the test span.
     """
     return decisions[int(settings.first_train * (1 - UNLABELLED) * len(decisions))]  # type: ignore[no-any-return]
 
@@ -141,7 +142,7 @@ def _uneven(folds: dict[str, FoldRows], named: set[str], settings: SplitSettings
     """What is wrong with the out-of-fold blocks themselves: strange folds, rows left out too often or never."""
     if named - set(folds):
         return f"predictions of {', '.join(sorted(named - set(folds)))}, which the splits do not have"
-    wanted = _group_count(settings.folds) - 1 if settings.scheme == "combinatorial" else 1
+    wanted = settings.groups - 1 if settings.scheme == "combinatorial" else 1
     counts = np.bincount(_joined([rows.oof for name, rows in folds.items() if name != HOLDOUT]))
     covered = counts[np.flatnonzero(counts)[0] :]
     return "" if (covered == wanted).all() else f"rows left out by {covered.min()} to {covered.max()} folds instead of {wanted}"
@@ -151,15 +152,12 @@ def _plan(n: int, settings: SplitSettings) -> Iterator[tuple[str, list[Span], li
     """Fold name, training spans and OOF spans, before purging."""
     develop, first = n - round(n * settings.test), int(n * settings.first_train)
     names = iter(settings.fold_names)
-    if settings.scheme in {"expanding", "rolling"}:
-        if settings.first_train + settings.test >= 1:
-            raise ConfigError("splits.first_train + splits.test", found=settings.first_train + settings.test,
-                              wanted="less than 1, the rest being the folds", mend="lower one of them")  # fmt: skip
+    if settings.walk_forward:
         for start, end in _spans(first, develop, settings.folds):
             yield next(names), [(_train_start(start, first, settings), start)], [(start, end)]
     else:
         paired = settings.scheme == "combinatorial"
-        groups = _spans(0, develop, _group_count(settings.folds) if paired else settings.folds)
+        groups = _spans(0, develop, settings.groups if paired else settings.folds)
         for left_out in combinations(groups, PAIRED if paired else 1):
             yield next(names), _complement(list(left_out), develop), list(left_out)
     yield HOLDOUT, [(_train_start(develop, first, settings), develop)], [(develop, n)]
@@ -172,14 +170,6 @@ def _train_start(end: int, first: int, settings: SplitSettings) -> int:
 def _spans(start: int, end: int, count: int) -> list[Span]:
     edges = [start + (end - start) * index // count for index in range(count + 1)]
     return list(pairwise(edges))
-
-
-def _group_count(folds: int) -> int:
-    groups = (1 + isqrt(1 + 8 * folds)) // 2
-    if groups * (groups - 1) != 2 * folds or groups <= PAIRED:
-        raise ConfigError("splits.folds", found=folds, wanted="3, 6, 10, 15, 21 … pairs of groups for scheme combinatorial",
-                          mend="set splits.folds: 6 (4 groups, each row predicted 3 times)")  # fmt: skip
-    return groups
 
 
 def _complement(left_out: list[Span], end: int) -> list[Span]:

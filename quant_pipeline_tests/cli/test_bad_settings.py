@@ -12,6 +12,11 @@ CHANGED = {
     "unknown deep key": ({"splits": {"flods": 2}}, ("splits.flods: found an unknown key", "write 'folds' instead")),
     "impossible value": ({"labels": {"max_bars": 0}}, ("labels.max_bars: found 0", "greater than or equal to 1")),
     "unknown choice": ({"splits": {"scheme": "random"}}, ("splits.scheme: found 'random'", "'expanding'")),
+    "folds that no pairs make": (
+        {"splits": {"scheme": "combinatorial", "folds": 5}},
+        ("splits: found", "3, 6, 10, 15", "folds: 5"),
+    ),
+    "no room for folds": ({"splits": {"first_train": 0.9, "test": 0.2}}, ("splits: found", "first_train + test below 1")),
     "contradiction": ({"primary": "30m"}, ("primary 30m stands in ladder ['1m', '15m', '1h']",)),
     "unknown family": ({"features": {"families": ["momentun"]}}, ("write 'momentum'",)),
     "unknown model": ({"models": [{"name": "logistic"}, {"name": "lightgmb"}]}, ("did you mean 'lightgbm'",)),

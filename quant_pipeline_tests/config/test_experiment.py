@@ -58,7 +58,7 @@ def test_the_default_file_writes_out_every_setting():
         ({"models": []}, "models"),
         ({"ensemble": {"alpha": 0.01}}, "ensemble.alpha"),
         ({"calibration": {"methods": ["platt"]}}, "calibration.methods.0"),
-        ({"signal": {"min_confidence": 0.4}}, "signal.min_confidence"),
+        ({"signal": {"min_confidence": -0.1}}, "signal.min_confidence"),
         ({"drift": {"share": 0}}, "drift.share"),
     ],
 )

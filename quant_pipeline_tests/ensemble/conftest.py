@@ -12,7 +12,7 @@ from quant_pipeline.models.probabilities import floored, softmax, up_probability
 from quant_pipeline.views.feature_matrix import MOMENT
 
 HOUR = 3_600_000_000
-HOURS_OPEN = 5  # a label is known five hours after its decision
+HOURS_OPEN, HORIZON = 5, 8  # a label is known five hours after its decision, its returns eight
 
 
 @dataclass
@@ -37,7 +37,7 @@ def market() -> Callable[..., Market]:
         forward = 0.01 * label + 0.003 * rng.normal(size=rows)
         labels = pl.DataFrame({
             "timestamp": at.dt.offset_by("-1h"), "decision_at": at, "label": label,
-            "label_end": at.dt.offset_by(f"{HOURS_OPEN}h"),
+            "label_end": at.dt.offset_by(f"{HOURS_OPEN}h"), "horizon_end": at.dt.offset_by(f"{HORIZON}h"),
             "forward_return": forward, "long_return": forward - 0.001, "short_return": -forward - 0.001,
         })  # fmt: skip
         wild = 1.5 * rng.normal(size=(rows, 3))

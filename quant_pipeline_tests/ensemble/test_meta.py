@@ -88,9 +88,22 @@ def test_a_second_fit_is_equal(fit, one):
 def test_until_leaves_out_labels_that_were_open(fit, one):
     moment = one.labels["decision_at"][1_400]
     cut = fit_meta(one.predictions, one.labels, one.models, META, CALIBRATION, until=moment)
-    assert cut.learner.payoffs.rows == 1_395
+    assert (cut.learner.stacker.rows, cut.learner.payoffs.rows) == (1_395, 1_392)
     assert cut.nested["decision_at"].max() < moment
     assert fit.learner.payoffs.rows == 1_500
+
+
+@pytest.mark.parametrize("name", ["forward_return", "long_return", "short_return"])
+def test_returns_known_in_the_final_span_are_not_learned_from(one, name):
+    moment = one.labels["decision_at"][1_400]
+    late = (pl.col("horizon_end") >= moment) & (pl.col("label_end") < moment)
+    assert one.labels.filter(late).height == 3
+    changed = one.labels.with_columns(pl.when(late).then(9.0).otherwise(name).alias(name))
+    first, other = (
+        fit_meta(one.predictions, each, one.models, META, CALIBRATION, until=moment) for each in (one.labels, changed)
+    )
+    assert first.learner == other.learner
+    assert first.nested.equals(other.nested)
 
 
 def test_the_final_span_is_never_fitted_on(one):

@@ -68,3 +68,11 @@ def test_outcomes_follow_the_rows_and_need_a_label_each(small):
     np.testing.assert_array_equal(happened.label_end - happened.decision_at, 5 * 3_600_000_000)
     with pytest.raises(DataError, match="none for 1 predictions, first 1970-01-03 01:00"):
         outcomes(base, small.labels.head(49))
+
+
+def test_returns_are_known_at_the_horizon_and_never_before_the_label(small):
+    base = base_predictions(small.predictions, small.models)
+    happened = outcomes(base, small.labels)
+    np.testing.assert_array_equal(happened.horizon_end - happened.decision_at, 8 * 3_600_000_000)
+    odd = outcomes(base, small.labels.with_columns(horizon_end="decision_at"))
+    np.testing.assert_array_equal(odd.horizon_end, odd.label_end)

@@ -7,7 +7,8 @@ from quant_pipeline.ensemble.oof import Outcomes
 from quant_pipeline.ensemble.payoff import Payoffs
 
 HAPPENED = Outcomes(
-    label=np.array([1, 1, -1, 0], dtype=np.int8), decision_at=np.arange(4), label_end=np.arange(4) + 2,
+    label=np.array([1, 1, -1, 0], dtype=np.int8), decision_at=np.arange(4),
+    label_end=np.arange(4) + 2, horizon_end=np.arange(4) + 3,
     forward_return=np.array([0.02, 0.04, -0.01, 0.0]), long_return=np.array([0.01, 0.03, -0.02, -0.01]),
     short_return=np.array([-0.03, -0.05, 0.01, -0.01]),
 )  # fmt: skip
@@ -22,7 +23,7 @@ def test_means_by_class():
 
 
 def test_only_the_rows_asked_for_and_zero_for_an_absent_class():
-    payoffs = Payoffs.fit(HAPPENED, HAPPENED.label_end <= 3)
+    payoffs = Payoffs.fit(HAPPENED, HAPPENED.horizon_end <= 4)
     assert (payoffs.rows, payoffs.forward) == (2, (0.0, 0.0, 0.03))
     assert min(payoffs.shares) > 0
 

@@ -26,7 +26,7 @@ def signal(**changes: object):
     made = {
         "symbol": "GC=F", "as_of": AT, "decision_at": AT, "last_bar_at": AT, "entry_from": AT, "status": "ok", "action": 1,
         "p_short": 0.2, "p_neutral": 0.3, "p_long": 0.5, "p_up": 0.1 + 0.2, "e_r": 1e-17, "e_long": 0.001, "e_short": -0.002,
-        "confidence": 0.7142857142857143, "position_size": 1.4, "reason": "long pays", "breakers": ("drawdown",),
+        "confidence": 0.5, "position_size": 1.4, "reason": "long pays", "breakers": ("drawdown",),
         "bundle_id": "b1", "data_hash": "ab", "experiment": "default", "profile": "simulated", "simulated": True,
     }  # fmt: skip
     return Signal(**{**made, **changes})

@@ -14,7 +14,7 @@ from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision
 NOW = datetime(2026, 11, 16, 14, 5, tzinfo=UTC)
 SIGNAL = {
     "symbol": "GC=F", "as_of": datetime(2026, 11, 16, 14, tzinfo=UTC), "action": 1,
-    "p_short": 0.21, "p_neutral": 0.41, "p_long": 0.38,
+    "p_short": 0.12, "p_neutral": 0.236, "p_long": 0.644,
     "confidence": 0.644, "position_size": 1.418, "reason": "long pays 0.12 % net", "breakers": (),
     "fallback": None, "simulated": True,
     "bundle_id": "GC=F-3f2a91",
@@ -29,7 +29,7 @@ def test_a_signal_says_what_to_do_why_and_that_it_is_simulated():
     assert signal_message(signal()).splitlines() == [
         "SIMULATED GC=F: BUY, size 1.42, confidence 64 %",
         "decided 2026-11-16 14:00 UTC",
-        "short 21 %, neutral 41 %, long 38 %",
+        "short 12 %, neutral 24 %, long 64 %",
         "long pays 0.12 % net",
         "bundle GC=F-3f2a91",
     ]

@@ -75,7 +75,7 @@ class Desk:
 def house(small, make_house, universe) -> House:
     """Trading is free here, so that the signals act and the account that replay rebuilds is not empty."""
     free = {name: symbol.model_copy(update={"costs": Costs(fee_bps=0)}) for name, symbol in universe.symbols.items()}
-    eager = small.model_copy(update={"signal": small.signal.model_copy(update={"min_confidence": 0.5})})
+    eager = small.model_copy(update={"signal": small.signal.model_copy(update={"min_confidence": 0.0})})
     return make_house(eager, traded=universe.model_copy(update={"symbols": free}))
 
 

@@ -191,10 +191,13 @@ def test_too_few_rows_name_the_fold_and_the_setting(count, change, fold, role, m
 
 
 def test_settings_that_give_no_folds_are_refused():
-    with pytest.raises(ConfigError, match=r"first_train \+ splits.test"):
-        make_splits(hourly(1_000), SplitSettings(first_train=0.8, test=0.3))
-    with pytest.raises(ConfigError, match="3, 6, 10"):
-        make_splits(hourly(1_000), SplitSettings(scheme="combinatorial", folds=5))
+    with pytest.raises(ConfigError, match=r"first_train \+ test below 1.*not 1.1"):
+        SplitSettings.parse({"first_train": 0.8, "test": 0.3}, "splits")
+    for folds in (2, 4, 5, 7):
+        with pytest.raises(ConfigError, match="3, 6, 10"):
+            SplitSettings.parse({"scheme": "combinatorial", "folds": folds}, "splits")
+    assert [SplitSettings(scheme="combinatorial", folds=folds).groups for folds in (3, 6, 10, 15)] == [3, 4, 5, 6]
+    assert SplitSettings(scheme="purged_kfold", first_train=0.9, test=0.3).groups  # where first_train says nothing
 
 
 def test_unsorted_labels_and_unknown_folds_are_refused():

@@ -25,7 +25,9 @@ def ensemble_assets(house: House) -> list[dg.AssetsDefinition]:
         description="Stack of the base models, calibrated, fitted on out-of-fold rows; scored on rows it had not seen.",
         check_specs=[
             dg.AssetCheckSpec(
-                "oof_integrity", asset="meta_learner", description="Every row predicted once, never by a fold that saw it."
+                "oof_integrity",
+                asset="meta_learner",
+                description="Every row predicted once by each fold that leaves it out, never by a fold that saw it.",
             )
         ],
     )
@@ -36,14 +38,20 @@ def ensemble_assets(house: House) -> list[dg.AssetsDefinition]:
         labels: pl.DataFrame,
         splits: pl.DataFrame,
     ) -> Result:
+        from quant_pipeline.ensemble.known import gate_of
         from quant_pipeline.ensemble.meta import fit_meta
         from quant_pipeline.orchestration.figures import counts
+        from quant_pipeline.validation.paths import averaged, paths
 
         experiment = house.experiment
         final = fold_key(context.partition_key, HOLDOUT)
         rows = pl.concat(frame for key, frame in sorted(oof_predictions.items()) if key != final)
         test_start = splits.filter(pl.col("fold") == HOLDOUT, pl.col("role") == "oof")["start"][0]
-        fit = fit_meta(rows, labels, names, experiment.ensemble, experiment.calibration, until=test_start)
+        repeated = experiment.splits.scheme == "combinatorial"
+        fit = fit_meta(
+            averaged(rows) if repeated else rows, labels, names, experiment.ensemble, experiment.calibration,
+            until=test_start, gate=gate_of(experiment.splits), paths=paths(rows) if repeated else None,
+        )  # fmt: skip
         losses = dict(fit.report.select("name", "log_loss").iter_rows())
         return dg.MaterializeResult(
             value=fit,

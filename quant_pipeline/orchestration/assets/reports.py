@@ -30,7 +30,7 @@ def _skill(house: House) -> dg.AssetsDefinition:
     @described(
         "reports",
         house,
-        reads=("signal", "primary", "features", "seed", "symbol.costs", "symbol.risk"),
+        reads=("signal", "splits", "primary", "features", "seed", "symbol.costs", "symbol.risk"),
         kinds={"html", "matplotlib"},
         stored="table",
         ins={**{name: dg.AssetIn() for name in tables}, **_bars(house)},
@@ -53,7 +53,7 @@ def _skill(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.inference.evidence import Market, Tested, skill_inputs
 
         symbol, instrument = context.partition_key, house.symbol(context.partition_key)
-        tested = Tested(oof_predictions.values(), meta_learner, bundle)
+        tested = Tested(oof_predictions.values(), meta_learner, bundle, house.experiment.splits)
         market = Market(symbol, instrument, house.source, bars, minutes, labels, splits)
         inputs = skill_inputs(tested, market, house.experiment, int(barriers["max_bars"][0]), house.provenance(symbol))
         report = render(inputs)
@@ -73,12 +73,12 @@ def _backtest(house: House) -> dg.AssetsDefinition:
     @described(
         "reports",
         house,
-        reads=("signal", "symbol.costs", "symbol.risk"),
+        reads=("signal", "splits", "symbol.costs", "symbol.risk"),
         kinds={"numba"},
         stored="table",
         ins={"meta_learner": dg.AssetIn(), "bundle": dg.AssetIn(), **_bars(house)},
         partitions_def=symbols(house),
-        description="Equity of following the signals' own decision rule, out of sample, net of costs, beside buy-and-hold.",
+        description="Equity of the signals' own rule, net of costs, beside buy-and-hold, where models saw only the past.",
     )
     def backtest(
         context: dg.AssetExecutionContext,
@@ -95,7 +95,8 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.orchestration.figures import lines
 
         instrument = house.symbol(context.partition_key)
-        forecasts = Tested([], meta_learner, bundle).priced()
+        tested = Tested([], meta_learner, bundle, house.experiment.splits)
+        forecasts = tested.priced()
         span = bars.filter(pl.col("timestamp") >= forecasts["decision_at"].min())
         made = run_backtest(decide_all(forecasts, house.experiment.signal, instrument.risk), span, instrument.costs, path=minutes)
         equity = made.equity.with_columns(buy_and_hold=buy_and_hold(span, instrument.costs, path=minutes).equity["net"])
@@ -107,7 +108,11 @@ def _backtest(house: House) -> dg.AssetsDefinition:
             equity,
             time="known_at",
             figure=figure,
-            extra={"statistics": dg.MetadataValue.text(str(found)), "trades": made.trades.height},
+            extra={
+                "statistics": dg.MetadataValue.text(str(found)),
+                "trades": made.trades.height,
+                "record": tested.record or "every out-of-sample row",
+            },
         )
 
     return backtest
