@@ -25,6 +25,7 @@ from quant_pipeline.inference.window import cut, window_start
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision, clock_features, decide_retrain, drift_table, summarise
 from quant_pipeline.sources.base import MarketSource
+from quant_pipeline.validation.holdout_log import count_uses
 
 ENSEMBLE = "ensemble"
 
@@ -50,6 +51,12 @@ class Tested:
         columns = ["decision_at", *PROBABILITIES, "e_long", "e_short"]
         return pl.concat([self._nested().select(columns), self.final.select(columns)]).sort("decision_at")
 
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """First and last decision of the final test span."""
+        at = self.final["decision_at"]
+        return at.min(), at.max()  # type: ignore[return-value]
+
     def _nested(self) -> pl.DataFrame:
         return self.meta.nested.filter(pl.col("stack_rows") > 0)
 
@@ -67,8 +74,13 @@ class Market:
     splits: pl.DataFrame
 
 
-def skill_inputs(tested: Tested, market: Market, experiment: Experiment, max_bars: int, facts: Mapping[str, str]) -> ReportInputs:
-    """Everything that the skill report shows; the line "signals" follows the emitted signals' own rule and size."""
+def skill_inputs(
+    tested: Tested, market: Market, experiment: Experiment, max_bars: int, facts: Mapping[str, str], uses: pl.DataFrame
+) -> ReportInputs:
+    """Everything that the skill report shows; the line "signals" follows the emitted signals' own rule and size.
+
+    `uses` are the recorded uses of the final test span (`read_test_uses`), that of the bundle in `tested` among them.
+    """
     decisions = decide_all(tested.priced(), experiment.signal, market.instrument.risk)
     return prepare(
         tested.predictions(),
@@ -83,6 +95,7 @@ def skill_inputs(tested: Tested, market: Market, experiment: Experiment, max_bar
         policy=f"{PLAINEST}; the line 'signals' follows the emitted signals' own rule and size",
         path=market.minutes,
         facts=facts,
+        test_uses=max(1, count_uses(uses, tested.span)),
     )
 
 
