@@ -130,6 +130,8 @@ def _direction(row: Mapping[str, Any], level: float) -> str:
 def _money(row: Mapping[str, Any]) -> str:
     if row["low"] is None:
         return f"Followed, it {_earned(row)}; no interval."
+    if row["low"] == row["high"]:
+        return f"It never asked for a trade; buy and hold {number(row['naive'], MONEY)}."
     beside = {
         "above": "more than doing nothing",
         "chance": "not distinguishable from doing nothing",

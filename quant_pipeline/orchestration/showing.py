@@ -18,13 +18,13 @@ from quant_pipeline.validation.holdout_log import count_uses, read_test_uses
 from quant_pipeline.validation.skill_table import POOLED, TableSettings
 
 SHOWN = {  # direction, money, and last what also rewards telling calm hours from wild ones
-    "ic": "rank IC\n(chance 0)",
-    "auc_direction": "AUC long/short\n(chance 0.5)",
-    "direction_gain": "direction gain\n(chance 0)",
-    MONEY: "net return\n(idle 0)",
-    "log_loss_gain": "log-loss gain\n(chance 0)",
+    "ic": "rank IC\nchance 0",
+    "auc_direction": "AUC\nlong/short\nchance 0.5",
+    "direction_gain": "direction\ngain\nchance 0",
+    MONEY: "net\nreturn\nidle 0",
+    "log_loss_gain": "log-loss\ngain\nchance 0",
 }
-SPANS = {POOLED: "out-of-fold", HOLDOUT: "final test"}
+SPANS = {POOLED: "out of fold", HOLDOUT: "final test"}
 UNDEFINED = "\N{EN DASH}"
 
 
@@ -42,7 +42,7 @@ def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Pa
     lines = [*models(table), *models(table, "strategy")]
     rows = [row for span in SPANS for name in lines if (row := _row(table, name, span))]
     label = "SIMULATED market" if house.source.simulated else house.source.name
-    used = f"final test used {uses} {'time' if uses == 1 else 'times'}{', widened for that' if uses > 1 else ''}"
+    used = f"holdout (final test) used {uses} {'time' if uses == 1 else 'times'}{', widened for that' if uses > 1 else ''}"
     return f"{symbol}: out-of-sample skill, 95 % intervals ({label}); {used}", rows, page.absolute()
 
 
@@ -69,7 +69,7 @@ def _cell(cell: dict[str, Any] | None, activity: dict[str, Any] | None) -> str:
         return UNDEFINED
     metric = cell["metric"]
     ends = between(cell) if cell["low"] is not None else "no interval"
-    naive = f"{'holding' if metric == MONEY else 'best naive'} {number(cell['naive'], metric)}"
+    naive = f"{'holding' if metric == MONEY else 'naive'} {number(cell['naive'], metric)}"
     if metric == "log_loss_gain" and activity:
         naive = f"activity {number(activity['value'], metric)}"
     reached = f"\n[dim]{share(cell)} of best[/]" if metric == "ic" and cell["share_of_reachable"] is not None else ""

@@ -49,6 +49,7 @@ def test_sentences_hold_the_figures() -> None:
         make_row("activity_gain", 0.012, 0.0130, 0.014, 0.0),
         make_row("net_return", -0.08, -0.013, 0.05, 0.0, naive=0.04, naive_model="buy and hold"),
         make_row("ic", 0.01, 0.06, 0.11, 0.0, fold="holdout", looks=3),
+        make_row("net_return", 0.0, 0.0, 0.0, 0.0, model="ensemble", naive=-0.02, naive_model="buy and hold"),
         make_row(
             "ic", 0.02, 0.04, 0.06, 0.0, model="ensemble", reachable=0.05, share_of_reachable=0.8, share_low=0.5, share_high=1.1
         ),
@@ -58,6 +59,7 @@ def test_sentences_hold_the_figures() -> None:
     stack, mine = verdicts(table, 0.95)
     assert (stack.tone, stack.headline) == ("above", "direction above chance")
     assert "80% (50% to 110%) of the best reachable rank IC (+0.050)" in " ".join(stack.sentences)
+    assert stack.sentences[1] == "It never asked for a trade; buy and hold \N{MINUS SIGN}2.0%."
     text = " ".join(mine.sentences)
     assert mine.headline == "direction indistinguishable from chance"
     assert "rank IC +0.004, 95% interval \N{MINUS SIGN}0.021 to +0.031, which holds 0" in text

@@ -58,9 +58,8 @@ def test_uses_are_appended_and_read_back(tmp_path):
     assert record.read_bytes().startswith(first)
     uses = read_test_uses(record)
     moment = pl.Datetime("us", "UTC")
-    assert dict(uses.schema) == dict.fromkeys(("who", "why", "bundle"), pl.String) | dict.fromkeys(
-        ("when", "start", "end"), moment
-    )
+    texts, times = dict.fromkeys(("who", "why", "bundle"), pl.String), dict.fromkeys(("when", "start", "end"), moment)
+    assert dict(uses.schema) == texts | times
     assert uses.rows() == [
         (NOW, "run 1", 'skill report of "GC=F"', "a", NOW, NOW + timedelta(days=7)),
         (NOW + timedelta(days=1), "run 2", "again\nafter a change", "b", NOW + timedelta(days=9), NOW + timedelta(days=16)),
