@@ -12,6 +12,7 @@ from quant_pipeline.backtest.money import MONEY
 from quant_pipeline.backtest.verdicts import LOSSES, MINUS, Tone, Verdict, between, models, number, share, tone
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.validation.skill import METRICS
+from quant_pipeline.validation.skill_table import SPANS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +25,7 @@ SHOWN = (
     "ece", "ic_e_r",
 )  # fmt: skip
 TITLES = {MONEY: "Net return"} | {name: metric.title for name, metric in METRICS.items()}
-JUDGED = frozenset((MONEY, *(name for name, metric in METRICS.items() if metric.directional)))  # coloured: all else is not skill
+JUDGED = frozenset((MONEY, *(name for name, metric in METRICS.items() if metric.directional)))  # all else is not skill
 BANNER = (
     '<div class="banner"><b>SIMULATED MARKET</b>These prices come from a seeded generator with a planted signal. '
     "Nothing on this page says anything about a real market.</div>"
@@ -46,7 +47,10 @@ def verdict_cards(said: Iterable[Verdict]) -> str:
 
 
 def skill_rows(table: pl.DataFrame, fold: str) -> str:
-    """The table of one fold: models and strategies, then naive models, then the oracle, by metric; direction and money first."""
+    """The table of one fold: models and strategies, then naive models, then the oracle, by metric; direction and money first.
+
+    Coloured are direction and money on the pool and the holdout: of many single folds one always looks lucky.
+    """
     rows = table.filter(pl.col("fold") == fold)
     shown = [metric for metric in SHOWN if rows.filter(pl.col("metric") == metric)["value"].is_not_null().any()]
     found = {(row["model"], row["metric"]): row for row in rows.iter_rows(named=True)}
@@ -68,7 +72,7 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None or row["value"] is None:
         return f"<td>{UNDEFINED}</td>"
     metric = row["metric"]
-    found: Tone | str = tone(row) if metric in JUDGED else "unjudged"
+    found: Tone | str = tone(row) if metric in JUDGED and row["fold"] in SPANS else "unjudged"
     chance, naive = ("doing nothing", "holding") if metric == MONEY else ("chance", "naive")
     beside = [f"{chance} {number(row['chance'], metric)}"] if row["chance"] is not None else ["0 is perfect"]
     if row["kind"] in {"model", "strategy"} and row["naive"] is not None:

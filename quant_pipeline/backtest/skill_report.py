@@ -180,9 +180,10 @@ def _words(inputs: ReportInputs) -> dict[str, str]:
 
 
 def _uses(inputs: ReportInputs) -> str:
-    uses = inputs.table.filter(pl.col("fold") == HOLDOUT)["looks"].max()
-    if uses is None:
+    looks = inputs.table.filter(pl.col("fold") == HOLDOUT)["looks"]
+    if looks.is_empty():
         return ""
+    uses = max(looks)
     told = "for the first time" if uses == 1 else f"{uses} times, each by another bundle"
     wider = "" if uses == 1 else " Its intervals are widened so that all uses together hold the level."
     return f"<b>The final test span has been used {told}.</b>{wider}"

@@ -28,14 +28,7 @@ HEADLINES: dict[Tone, str] = {
     "below": "direction below chance",
 }
 MINUS = "\N{MINUS SIGN}"
-DIGITS = {
-    "log_loss": ".4f",
-    "log_loss_gain": "+.4f",
-    "activity_gain": "+.4f",
-    "direction_gain": "+.4f",
-    "brier": ".4f",
-    MONEY: "+.1%",
-}
+DIGITS = {"log_loss": "z.4f", "brier": "z.4f", MONEY: "+z.1%"} | dict.fromkeys(GAINS, "+z.4f")
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ def number(value: float | None, metric: str) -> str:
     """
     if value is None:
         return "\N{EN DASH}"
-    return f"{value:{DIGITS.get(metric, '+.3f' if metric.startswith('ic') else '.3f')}}".replace("-", MINUS)
+    return f"{value:{DIGITS.get(metric, '+z.3f' if metric.startswith('ic') else 'z.3f')}}".replace("-", MINUS)
 
 
 def between(row: Mapping[str, Any]) -> str:

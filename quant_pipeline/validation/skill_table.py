@@ -169,7 +169,7 @@ def _score(cell: _Cell, peers: _Peers, settings: TableSettings) -> Iterator[dict
     if cell.kind == "model" and cell.fold in SPANS and ORACLE in scores:
         best, told = _forecasts(peers.on(ORACLE, rows), prior), [name for name in SHARED if name in names]
         evaluations |= {ORACLE + name: partial(METRICS[name].evaluate, best) for name in told}
-        shares = {SHARE + name: partial(_ratio, name, chances[name]) for name in told}
+        shares = {SHARE + name: partial(_ratio, name, chances[name] or 0.0) for name in told}
     found = intervals(
         evaluations,
         rows.height,
@@ -197,7 +197,8 @@ def _score(cell: _Cell, peers: _Peers, settings: TableSettings) -> Iterator[dict
 def _ratio(name: str, chance: float, values: Mapping[str, Floats]) -> Floats:
     """Distance of a metric from chance over the oracle's on the same resamples, in (resamples,)."""
     best = values[ORACLE + name] - chance
-    return np.divide(values[name] - chance, best, out=np.full(len(best), np.nan), where=best != 0)
+    share: Floats = np.divide(values[name] - chance, best, out=np.full(len(best), np.nan), where=best != 0)
+    return share
 
 
 def _share_bounds(share: Interval | None, best: Interval | None, chance: float | None) -> dict[str, float | None]:

@@ -116,6 +116,9 @@ def test_direction_and_money_come_first_and_only_they_are_coloured(page: str) ->
     assert set(tones[4:-1]) == {"unjudged"}
     assert tones[:3] == ["above"] * 3
     assert "<small>doing nothing +0.0%</small><small>holding" in ensemble[0]
+    folds = page[page.index("<h2>Skill, fold by fold") :]
+    for fold in re.findall(r"<details><summary>fold_.*?</details>", folds, re.DOTALL):
+        assert set(re.findall(r'<td><b class="(\w+)">', fold)) == {"unjudged"}
     assert '<tr class="naive"><th>naive: activity of ensemble' in table
     assert '<tr class="naive"><th>buy and hold' in table
 
