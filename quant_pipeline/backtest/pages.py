@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from quant_pipeline.backtest.verdicts import MINUS, Tone, Verdict, between, models, number, tone
+from quant_pipeline.backtest.money import MONEY
+from quant_pipeline.backtest.verdicts import LOSSES, MINUS, Tone, Verdict, between, models, number, share, tone
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.validation.paths import PATH
 from quant_pipeline.validation.skill import METRICS
+from quant_pipeline.validation.skill_table import SPANS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from quant_pipeline.backtest.statistics import Statistics
+    from quant_pipeline.validation.bootstrap import Interval
 
-SHOWN = ("ic", "auc_direction", "log_loss_gain", "log_loss", "brier", "auc", "macro_f1", "ece", "ic_e_r")
+SHOWN = (
+    "ic", "auc_direction", "direction_gain", MONEY, "activity_gain", "log_loss_gain", "log_loss", "brier", "auc", "macro_f1",
+    "ece", "ic_e_r",
+)  # fmt: skip
+TITLES = {MONEY: "Net return"} | {name: metric.title for name, metric in METRICS.items()}
+JUDGED = frozenset((MONEY, *(name for name, metric in METRICS.items() if metric.directional)))  # all else is not skill
 BANNER = (
     '<div class="banner"><b>SIMULATED MARKET</b>These prices come from a seeded generator with a planted signal. '
     "Nothing on this page says anything about a real market.</div>"
@@ -40,16 +48,22 @@ def verdict_cards(said: Iterable[Verdict]) -> str:
 
 
 def skill_rows(table: pl.DataFrame, fold: str) -> str:
-    """The table of one fold: models, then naive models, then the oracle, by metric."""
+    """The table of one fold: models and strategies, then naive models, then the oracle, by metric; direction and money first.
+
+    Coloured are direction and money on the pool and the holdout: of many single folds one always looks lucky.
+    """
     rows = table.filter(pl.col("fold") == fold)
     shown = [metric for metric in SHOWN if rows.filter(pl.col("metric") == metric)["value"].is_not_null().any()]
     found = {(row["model"], row["metric"]): row for row in rows.iter_rows(named=True)}
-    heads = "".join(f"<th>{METRICS[name].title}<small>{METRICS[name].better}er is better</small></th>" for name in shown)
+    size = dict(rows.filter(pl.col("metric") != MONEY).group_by("model").agg(pl.col("rows").max()).iter_rows())
+    heads = "".join(
+        f"<th>{TITLES[name]}<small>{'lower' if name in LOSSES else 'higher'} is better</small></th>" for name in shown
+    )
     body = "".join(
-        f'<tr class="{kind}"><th>{html.escape(model)}<small>{found[model, shown[0]]["rows"]:,} rows</small></th>'
+        f'<tr class="{kind}"><th>{html.escape(model)}{f"<small>{size[model]:,} rows</small>" if model in size else ""}</th>'
         + "".join(_cell(found.get((model, name))) for name in shown)
         + "</tr>"
-        for kind in ("model", "naive", "oracle")
+        for kind in ("model", "strategy", "naive", "oracle")
         for model in models(rows, kind)
     )
     return f'<div class="scroll"><table><thead><tr><th>Model</th>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -59,12 +73,13 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None or row["value"] is None:
         return f"<td>{UNDEFINED}</td>"
     metric = row["metric"]
-    found: Tone = tone(row)
-    beside = [f"chance {number(row['chance'], metric)}"] if row["chance"] is not None else ["0 is perfect"]
-    if row["kind"] == "model" and row["naive"] is not None:
-        beside.append(f"naive {number(row['naive'], metric)}")
-    if row["kind"] == "model" and row["share_of_reachable"] is not None:
-        beside.append(f"{row['share_of_reachable']:.0%} of reachable".replace("-", MINUS))
+    found: Tone | str = tone(row) if metric in JUDGED and row["fold"] in SPANS else "unjudged"
+    chance, naive = ("doing nothing", "holding") if metric == MONEY else ("chance", "naive")
+    beside = [f"{chance} {number(row['chance'], metric)}"] if row["chance"] is not None else ["0 is perfect"]
+    if row["kind"] in {"model", "strategy"} and row["naive"] is not None:
+        beside.append(f"{naive} {number(row['naive'], metric)}")
+    if row["kind"] == "model" and row["share_low"] is not None:
+        beside.append(f"reaches {share(row)}")
     interval = between(row) if row["low"] is not None else "no interval"
     small = "".join(f"<small>{each}</small>" for each in beside)
     return f'<td><b class="{found}">{number(row["value"], metric)}</b><small class="interval">{interval}</small>{small}</td>'
@@ -108,7 +123,7 @@ def _spread(rows: pl.DataFrame, model: str, metric: str) -> str:
 
 
 def statistics_rows(found: Mapping[str, Statistics]) -> str:
-    """One row per strategy: returns net of costs, Sharpe with its interval, drawdown, turnover, trades."""
+    """One row per strategy: returns net of costs and Sharpe with their intervals, drawdown, turnover, trades."""
     body = "".join(f"<tr><th>{html.escape(name)}</th>{_statistics_cells(each)}</tr>" for name, each in found.items())
     any_one = next(iter(found.values()))
     span = f"{any_one.years:.2f} years at {any_one.bars_per_year:,.0f} bars a year"
@@ -121,9 +136,9 @@ def statistics_rows(found: Mapping[str, Statistics]) -> str:
 
 def _statistics_cells(s: Statistics) -> str:
     cells = (
-        f"<b>{_percent(s.total_return)}</b>",
+        _with_interval(s.total_return, _percent),
         _percent(s.cagr) if s.years >= 1 else UNDEFINED,
-        f'<b>{_decimal(s.sharpe.value)}</b><small class="interval">{_decimal(s.sharpe.low)} to {_decimal(s.sharpe.high)}</small>',
+        _with_interval(s.sharpe, _decimal),
         _decimal(s.sortino),
         _percent(s.max_drawdown),
         f"{s.turnover_per_year:,.0f} times",
@@ -133,6 +148,10 @@ def _statistics_cells(s: Statistics) -> str:
         _percent(s.costs, signed=False),
     )
     return "".join(f"<td>{cell}</td>" for cell in cells)
+
+
+def _with_interval(found: Interval, told: Callable[[float], str]) -> str:
+    return f'<b>{told(found.value)}</b><small class="interval">{told(found.low)} to {told(found.high)}</small>'
 
 
 def facts(known: Mapping[str, str]) -> str:

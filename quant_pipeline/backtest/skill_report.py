@@ -13,11 +13,13 @@ import polars as pl
 
 from quant_pipeline.backtest import figures, pages
 from quant_pipeline.backtest.engine import Backtest, Exits, buy_and_hold, most_probable, run_backtest
+from quant_pipeline.backtest.money import HOLD, money_rows
 from quant_pipeline.backtest.statistics import Statistics, statistics
 from quant_pipeline.backtest.verdicts import ENSEMBLE, HEADLINES, models, verdicts
 from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.validation.family import widened
 from quant_pipeline.validation.paths import PATH
-from quant_pipeline.validation.skill_table import POOLED, TableSettings, skill_table, with_labels
+from quant_pipeline.validation.skill_table import POOLED, SPANS, TableSettings, skill_table, with_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from quant_pipeline.config.universe import Costs
 
 TEMPLATE = Path(__file__).with_name("skill_report.html")
-HOLD = "buy and hold"
 PLAINEST = "Long or short all capital where that class is the most probable, else flat"
 
 
@@ -35,7 +36,7 @@ class ReportInputs:
 
     Attributes:
         symbol: what was traded; `simulated` whether its prices were invented.
-        table: of `skill_table`; `settings` those it was made with.
+        table: of `skill_table` and `money_rows`, the holdout widened for its uses; `settings` those it was made with.
         rows: PREDICTIONS with label and forward_return, of every model.
         splits: SPLITS.
         backtests: by model or strategy; `hold` the baseline over the same bars; `policy` the rule they traded by, in words.
@@ -94,6 +95,7 @@ def prepare(
     facts: Mapping[str, str] | None = None,
     settings: TableSettings | None = None,
     walk_forward: bool = True,
+    test_uses: int = 1,
 ) -> ReportInputs:
     """Score and backtest every model, over one common span so that the curves compare.
 
@@ -115,6 +117,7 @@ def prepare(
         settings: of intervals.
         walk_forward: whether each fold's models saw only its past. If not, nobody could have traded their forecasts:
             money is shown for the holdout alone, whose models always saw its past only.
+        test_uses: how many bundles have been scored on the final test span, this one included; see `count_uses`.
 
     Raises:
         DataError: a table lacks a column, or no prediction has a label.
@@ -131,6 +134,9 @@ def prepare(
         for name, decisions in made.items()
     }
     hold = buy_and_hold(bars, costs, path=path)
+    held = pl.col("fold") == HOLDOUT
+    money = money_rows(backtests, hold, models(table), rows.filter(held)["decision_at"].min(), settings)  # type: ignore[arg-type]
+    table = widened(pl.concat([table, money]), pl.when(held).then(test_uses).otherwise("looks"), settings.level)
     paid = f"{policy}. Filled at the next open, a round trip costs {costs.round_trip:.2%}. Shaded: the holdout."
     return ReportInputs(symbol, simulated, table, settings, rows, splits, backtests, hold, paid, facts or {})
 
@@ -150,20 +156,25 @@ def render(inputs: ReportInputs) -> SkillReport:
 
 def _words(inputs: ReportInputs) -> dict[str, str]:
     settings, table = inputs.settings, inputs.table
-    tests = table.filter(pl.col("kind") == "model").drop_nulls("low").height
+    tests = table.filter(pl.col("kind") == "model", pl.col("metric").is_in(pages.JUDGED), pl.col("fold").is_in(SPANS))
+    count = tests.drop_nulls("low").height
     at = inputs.rows["decision_at"].unique().sort()
     span = f"{at[0]:%d %b %Y} to {at[-1]:%d %b %Y}"
     subtitle = f"{len(at):,} out-of-fold decisions, {span} UTC, {len(models(table))} models"
     luck = (
-        f"This page holds {tests} intervals. Each misses chance by luck in about {1 - settings.level:.0%} of cases, "
-        f"so some {max(1, round(tests * (1 - settings.level)))} would be coloured even if nothing here had skill."
+        f"The pool and the holdout have {count} intervals of direction and money. Each misses chance by luck in about "
+        f"{1 - settings.level:.0%} of cases, so some {max(1, round(count * (1 - settings.level)))} would be coloured even if "
+        f"nothing here had skill. The single folds of a model are wider: all of them together hold {settings.level:.0%}."
     )
-    oracle = "<dt>Reachable</dt><dd>What a forecaster scores who knows the planted signal, on the same rows.</dd>"
+    oracle = (
+        "<dt>Reachable</dt><dd>What a forecaster scores who knows the planted signal, on the same rows. The share of it has the "
+        "interval of the ratio on resamples that both share; none where the reachable itself may be chance (Fieller 1954).</dd>"
+    )
     return {
         "title": html.escape(f"Skill report: {inputs.symbol}"),
         "subtitle": html.escape(subtitle),
         "banner": pages.BANNER if inputs.simulated else "",
-        "luck": luck,
+        "luck": f"{luck} {_uses(inputs)}",
         "level": f"{settings.level:.0%}",
         "resamples": f"{settings.resamples:,}",
         "policy": html.escape(inputs.policy),
@@ -171,6 +182,16 @@ def _words(inputs: ReportInputs) -> dict[str, str]:
         "oracle_note": oracle if table["reachable"].is_not_null().any() else "",
         "facts": pages.facts(inputs.facts),
     }
+
+
+def _uses(inputs: ReportInputs) -> str:
+    looks = inputs.table.filter(pl.col("fold") == HOLDOUT)["looks"]
+    if looks.is_empty():
+        return ""
+    uses = max(looks)
+    told = "for the first time" if uses == 1 else f"{uses} times, each by another bundle"
+    wider = "" if uses == 1 else " Its intervals are widened so that all uses together hold the level."
+    return f"<b>The final test span has been used {told}.</b>{wider}"
 
 
 def _tables(inputs: ReportInputs, found: Mapping[str, Statistics]) -> dict[str, str]:
@@ -231,6 +252,6 @@ def _summary(inputs: ReportInputs) -> Any:
     figures.confusion(axes[1, 1], inputs.pooled.filter(pl.col("model") == main), f"Confusion: {main}")
     said = next(each for each in verdicts(inputs.table, inputs.settings.level) if each.model == main)
     market = "SIMULATED MARKET   " if inputs.simulated else ""
-    title = f"{market}{inputs.symbol}: {main} is {HEADLINES[said.tone]}\n{said.sentences[0]}"
+    title = f"{market}{inputs.symbol}: {main}, {HEADLINES[said.tone]}\n" + "\n".join(said.sentences[:2])
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color="#b35900" if inputs.simulated else "#1d2329")
     return figure

@@ -10,6 +10,7 @@ import numpy as np
 
 from quant_pipeline.jit import compiled
 from quant_pipeline.validation.bootstrap import Interval, block_bootstrap, block_length
+from quant_pipeline.validation.skill_kernels import means
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,13 +26,14 @@ class Statistics:
     """Fractions, not percents; annual figures by the bars per year that the market really had. NaN where undefined.
 
     Attributes:
+        total_return: net of costs, with its interval.
         hit_rate: share of trades with a net return above zero.
         turnover_per_year: traded notional over equity, in a year; a round trip of all capital is 2.
         exposure: share of bars with a position at their close.
         costs: all costs paid, in starting capitals.
     """
 
-    total_return: float
+    total_return: Interval
     cagr: float
     volatility: float
     sharpe: Interval
@@ -62,7 +64,7 @@ def statistics(backtest: Backtest, *, resamples: int = 1_000, level: float = 0.9
         seed=seed,
     )
     return Statistics(
-        total_return=float(net[-1] - 1),
+        total_return=total_return(net, resamples=resamples, level=level, seed=seed),
         cagr=float(max(net[-1], 0.0) ** (1 / years) - 1),
         volatility=float(returns.std(ddof=1) * np.sqrt(per_year)) if len(returns) > 1 else np.nan,
         sharpe=sharpe,
@@ -76,6 +78,23 @@ def statistics(backtest: Backtest, *, resamples: int = 1_000, level: float = 0.9
         bars_per_year=per_year,
         years=years,
     )
+
+
+def total_return(net: Floats, *, resamples: int = 1_000, level: float = 0.95, seed: int = 0) -> Interval:
+    """Compounded return of an equity curve (bars + 1,), its start first, by the block bootstrap of its bars' log-returns.
+
+    The interval is of what such bars earn when they come in another order and mix; it has no bounds after ruin.
+    """
+    if len(net) <= 1 or (net <= 0).any():
+        return Interval(float(net[-1] / net[0] - 1), np.nan, np.nan, np.nan, np.nan)
+    growth = np.diff(np.log(net))
+    return block_bootstrap(
+        partial(_compounded, growth), len(growth), block=block_length(growth), resamples=resamples, level=level, seed=seed
+    )
+
+
+def _compounded(growth: Floats, counts: Counts) -> Floats:
+    return np.asarray(np.expm1(means(growth, counts) * len(growth)), dtype=np.float64)
 
 
 def bars_per_year(bars: pl.DataFrame) -> float:

@@ -1,4 +1,7 @@
-"""What the skill table says about a model, in plain words and never without its interval."""
+"""What the skill table says about a model, in plain words and never without its interval: direction, money, then the rest.
+
+Only direction is called skill. Telling calm hours from wild ones is named for what it is, and no verdict rests on it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from quant_pipeline.backtest.money import MONEY
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.validation.skill import METRICS
 from quant_pipeline.validation.skill_table import POOLED
@@ -15,10 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Tone = Literal["above", "chance", "below"]
+GAINS = ("direction_gain", "activity_gain", "log_loss_gain")
+LOSSES = frozenset(name for name, metric in METRICS.items() if metric.better == "low")
 ENSEMBLE = "ensemble"
-HEADLINES: dict[Tone, str] = {"above": "above chance", "chance": "indistinguishable from chance", "below": "below chance"}
+HEADLINES: dict[Tone, str] = {
+    "above": "direction above chance",
+    "chance": "direction indistinguishable from chance",
+    "below": "direction below chance",
+}
 MINUS = "\N{MINUS SIGN}"
-DIGITS = {"log_loss": 4, "log_loss_gain": 4, "brier": 4}
+DIGITS = {"log_loss": "z.4f", "brier": "z.4f", MONEY: "+z.1%"} | dict.fromkeys(GAINS, "+z.4f")
 
 
 @dataclass(frozen=True)
@@ -40,8 +50,7 @@ def number(value: float | None, metric: str) -> str:
     """
     if value is None:
         return "\N{EN DASH}"
-    signed = "+" if metric.startswith("ic") or metric == "log_loss_gain" else ""
-    return f"{value:{signed}.{DIGITS.get(metric, 3)}f}".replace("-", MINUS)
+    return f"{value:{DIGITS.get(metric, '+z.3f' if metric.startswith('ic') else 'z.3f')}}".replace("-", MINUS)
 
 
 def between(row: Mapping[str, Any]) -> str:
@@ -54,9 +63,16 @@ def tone(row: Mapping[str, Any]) -> Tone:
     if row["low"] is None or row["chance"] is None or row["low"] == row["high"]:
         return "chance"
     higher, lower = row["low"] > row["chance"], row["high"] < row["chance"]
-    if METRICS[row["metric"]].better == "low":
+    if row["metric"] in LOSSES:
         higher, lower = lower, higher
     return "above" if higher else "below" if lower else "chance"
+
+
+def share(row: Mapping[str, Any]) -> str:
+    """The share of the reachable with its interval, in words; `row` has one."""
+    ends = [f"{row[name]:.0%}" for name in ("share_low", "share_high") if row[name] is not None]
+    words = f"{row['share_of_reachable']:.0%} ({' to '.join(ends) or 'no bounds'})"
+    return words.replace("-", MINUS)
 
 
 def models(table: pl.DataFrame, kind: str = "model") -> list[str]:
@@ -78,13 +94,15 @@ def verdicts(table: pl.DataFrame, level: float) -> list[Verdict]:
 
 def _verdict(table: pl.DataFrame, model: str, level: float) -> Verdict:
     fold = POOLED if look_up(table, model, POOLED, "ic") else HOLDOUT
-    direction, gain = look_up(table, model, fold, "ic"), look_up(table, model, fold, "log_loss_gain")
+    row = {metric: look_up(table, model, fold, metric) for metric in ("ic", MONEY, *GAINS)}
     held = look_up(table, model, HOLDOUT, "ic") if fold == POOLED else None
+    direction, money, total = row["ic"], row[MONEY], row["log_loss_gain"]
     said = [
         _direction(direction, level) if direction else "",
-        _probabilities(gain) if gain else "",
+        _money(money) if money else "",
         _beside(direction) if direction else "",
-        f"On the holdout: rank IC {number(held['value'], 'ic')} ({between(held)}), {HEADLINES[tone(held)]}." if held else "",
+        _held(held, look_up(table, model, HOLDOUT, MONEY), level) if held else "",
+        _gains(total, row["direction_gain"], row["activity_gain"]) if total else "",
     ]
     found: Tone = tone(direction) if direction else "chance"
     return Verdict(model, found, HEADLINES[found], tuple(sentence for sentence in said if sentence))
@@ -102,22 +120,47 @@ def _direction(row: Mapping[str, Any], level: float) -> str:
     }[tone(row)]
 
 
-def _probabilities(row: Mapping[str, Any]) -> str:
+def _money(row: Mapping[str, Any]) -> str:
     if row["low"] is None:
-        return ""
-    figures = f"{number(row['value'], 'log_loss_gain')} nats ({between(row)})"
-    return {
-        "above": f"Its probabilities are worth more than the class prior: log-loss gain {figures}.",
-        "chance": f"Its probabilities are worth no more than the class prior: log-loss gain {figures}.",
-        "below": f"Its probabilities are worse than the class prior, so it is too sure of itself: log-loss gain {figures}.",
+        return f"Followed, it {_earned(row)}; no interval."
+    if row["low"] == row["high"]:
+        return f"It never asked for a trade; buy and hold {number(row['naive'], MONEY)}."
+    beside = {
+        "above": "more than doing nothing",
+        "chance": "not distinguishable from doing nothing",
+        "below": "less than doing nothing",
     }[tone(row)]
+    return f"Followed, it {_earned(row)} net of costs ({between(row)}), {beside}; buy and hold {number(row['naive'], MONEY)}."
+
+
+def _earned(row: Mapping[str, Any]) -> str:
+    return f"{'lost' if row['value'] < 0 else 'earned'} {number(abs(row['value']), MONEY).lstrip('+')}"
+
+
+def _held(row: Mapping[str, Any], money: Mapping[str, Any] | None, level: float) -> str:
+    uses = f"use {row['looks']} of this span, so widened to hold {level:.0%} over all" if row["looks"] > 1 else "its first use"
+    paid = f"; net return {number(money['value'], MONEY)} ({between(money)})" if money and money["low"] is not None else ""
+    return f"On the holdout ({uses}): rank IC {number(row['value'], 'ic')} ({between(row)}), {HEADLINES[tone(row)]}{paid}."
+
+
+def _gains(total: Mapping[str, Any], direction: Mapping[str, Any] | None, activity: Mapping[str, Any] | None) -> str:
+    """The log-loss gain and its two parts; the activity part is never called skill."""
+    if total["low"] is None or direction is None or activity is None:
+        return ""
+    whole, side, move = (f"{number(row['value'], row['metric'])} ({between(row)})" for row in (total, direction, activity))
+    told = {
+        "above": "it knows calm hours from wild ones, which says nothing of up or down",
+        "chance": "it knows calm hours from wild ones no better than the class prior",
+        "below": "it is too sure of itself about calm and wild hours",
+    }[tone(activity)]
+    return f"Log-loss gain {whole} nats: {side} by direction, {move} by activity; {told}."
 
 
 def _beside(row: Mapping[str, Any]) -> str:
     said = []
     if row["share_of_reachable"] is not None:
-        share, best = f"{row['share_of_reachable']:.0%}".replace("-", MINUS), number(row["reachable"], "ic")
-        said.append(f"It reaches {share} of the best reachable rank IC ({best}) of this simulated market.")
+        best = number(row["reachable"], "ic")
+        said.append(f"It reaches {share(row)} of the best reachable rank IC ({best}) of this simulated market.")
     if row["naive"] is not None:
         naive = row["naive_model"].removeprefix("naive: ")
         said.append(f"The best naive model ({naive}) has {number(row['naive'], 'ic')} on the same rows.")

@@ -111,7 +111,7 @@ class Universe(Settings):
             f"symbol {name!r}",
             found="no entry in the universe",
             wanted=f"one of {', '.join(self.symbols)}",
-            mend=f"did you mean {near[0]!r}?" if near else "add it to universe.yaml (README, 'Adding a symbol')",
+            mend=f"did you mean {near[0]!r}?" if near else "add it to universe.yaml (README, 'Make it yours')",
         )
 
     def instrument(self, name: str) -> Instrument:

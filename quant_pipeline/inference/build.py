@@ -81,8 +81,11 @@ def build_bundle(
         remove(fresh)
     else:
         fresh.rename(folder)
-    record_test_use(test_log, who, when, f"bundle {folder.name} of experiment {experiment.name}: skill and champion rule")
-    return folder, forecast(folder, Evidence(parts.features, parts.bars, parts.labels[rows.oof]))
+    asked = parts.labels[rows.oof]
+    span = asked["decision_at"][0], asked["decision_at"][-1]
+    why = f"bundle {folder.name} of experiment {experiment.name}: skill and champion rule"
+    record_test_use(test_log, who, when, why, bundle=folder.name, span=span)
+    return folder, forecast(folder, Evidence(parts.features, parts.bars, asked))
 
 
 def forecast(folder: Path, asked: Evidence) -> pl.DataFrame:

@@ -25,6 +25,7 @@ from quant_pipeline.inference.window import cut, window_start
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision, clock_features, decide_retrain, drift_table, summarise
 from quant_pipeline.sources.base import MarketSource
+from quant_pipeline.validation.holdout_log import count_uses
 from quant_pipeline.validation.paths import averaged, path_rows, paths
 
 ENSEMBLE = "ensemble"
@@ -83,6 +84,12 @@ class Tested:
         """What the equity is made of, in words, where that is not every out-of-sample row; else empty."""
         return "" if self.splits.walk_forward else UNTRADED.format(scheme=self.splits.scheme)
 
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """First and last decision of the final test span."""
+        at = self.final["decision_at"]
+        return at.min(), at.max()  # type: ignore[return-value]
+
     def _nested(self) -> pl.DataFrame:
         return self.meta.nested.filter(pl.col("stack_rows") > 0)
 
@@ -100,8 +107,13 @@ class Market:
     splits: pl.DataFrame
 
 
-def skill_inputs(tested: Tested, market: Market, experiment: Experiment, max_bars: int, facts: Mapping[str, str]) -> ReportInputs:
-    """Everything that the skill report shows; the line "signals" follows the emitted signals' own rule and size."""
+def skill_inputs(
+    tested: Tested, market: Market, experiment: Experiment, max_bars: int, facts: Mapping[str, str], uses: pl.DataFrame
+) -> ReportInputs:
+    """Everything that the skill report shows; the line "signals" follows the emitted signals' own rule and size.
+
+    `uses` are the recorded uses of the final test span (`read_test_uses`), that of the bundle in `tested` among them.
+    """
     decisions = decide_all(tested.priced(), experiment.signal, market.instrument.risk)
     rule = f"{PLAINEST}; the line 'signals' follows the emitted signals' own rule and size"
     made = prepare(
@@ -118,6 +130,7 @@ def skill_inputs(tested: Tested, market: Market, experiment: Experiment, max_bar
         path=market.minutes,
         facts={**facts, "fold scheme": experiment.splits.scheme},
         walk_forward=experiment.splits.walk_forward,
+        test_uses=max(1, count_uses(uses, tested.span)),
     )
     along = tested.paths()
     return replace(made, table=pl.concat([made.table, path_rows(along, market.labels)])) if along else made

@@ -26,7 +26,7 @@ class NoAnswerError(SourceError):
     """The message went out and no answer came: it may or may not have been delivered."""
 
 
-class _RetrySoonError(NotDeliveredError):
+class RetrySoonError(NotDeliveredError):
     """Not delivered, and worth another try after `wait` seconds (None: the usual backoff)."""
 
     wait: float | None = None
@@ -73,7 +73,7 @@ class TelegramClient:
         waiting: dict[str, Any] = {"sleep": sleep} if sleep else {}
         self._retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
-            retry=tenacity.retry_if_exception_type(_RetrySoonError),
+            retry=tenacity.retry_if_exception_type(RetrySoonError),
             wait=_wait,
             reraise=True,
             **waiting,
@@ -101,7 +101,7 @@ class TelegramClient:
         try:
             answer = httpx.post(url, json={"chat_id": self._chat_id, "text": text}, timeout=self._timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise self._error(_RetrySoonError, self._clean(error), "a connection") from None
+            raise self._error(RetrySoonError, self._clean(error), "a connection") from None
         except httpx.TransportError as error:
             raise self._error(NoAnswerError, self._clean(error), "an answer") from None
         except httpx.InvalidURL as error:
@@ -127,7 +127,7 @@ class TelegramClient:
         wait = float(retry_after) if isinstance(retry_after, int | float) else None
         if wait is not None and wait > LONGEST_WAIT:
             return self._error(NotDeliveredError, found, f"a wait of at most {LONGEST_WAIT:.0f} s")
-        error = self._error(_RetrySoonError, found, "HTTP 200")
+        error = self._error(RetrySoonError, found, "HTTP 200")
         error.wait = wait
         return error
 
@@ -141,7 +141,7 @@ class TelegramClient:
 
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.wait if isinstance(error, _RetrySoonError) else None
+    asked = error.wait if isinstance(error, RetrySoonError) else None
     return asked if asked is not None else 0.5 * 2.0 ** (state.attempt_number - 1)
 
 

@@ -7,14 +7,25 @@ from typing import Any
 
 import polars as pl
 
-from quant_pipeline.backtest.verdicts import between, look_up, number
+from quant_pipeline.backtest.money import MONEY
+from quant_pipeline.backtest.verdicts import between, look_up, models, number, share
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.orchestration.assets.deploy import test_log
 from quant_pipeline.orchestration.house import House
-from quant_pipeline.validation.skill_table import POOLED
+from quant_pipeline.validation.family import widened
+from quant_pipeline.validation.holdout_log import count_uses, read_test_uses
+from quant_pipeline.validation.skill_table import POOLED, TableSettings
 
-SHOWN = {"log_loss_gain": "log-loss gain", "auc_direction": "AUC long/short", "ic": "rank IC"}
-SPANS = {POOLED: "out-of-fold", HOLDOUT: "final test"}
+SHOWN = {  # direction, money, and last what also rewards telling calm hours from wild ones
+    "ic": "rank IC\nchance 0",
+    "auc_direction": "AUC\nlong/short\nchance 0.5",
+    "direction_gain": "direction\ngain\nchance 0",
+    MONEY: "net\nreturn\nidle 0",
+    "log_loss_gain": "log-loss\ngain\nchance 0",
+}
+SPANS = {POOLED: "out of fold", HOLDOUT: "final test"}
+UNDEFINED = "\N{EN DASH}"
 
 
 def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Path]:
@@ -25,33 +36,44 @@ def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Pa
         raise MissingUpstreamError(
             f"skill report of {symbol}", found="none", wanted="a finished training", mend=f"run: quant train {symbol}"
         )
-    table = pl.read_parquet(path)
-    names = table.filter(pl.col("kind") == "model")["model"].unique(maintain_order=True).to_list()
-    rows = [
-        row for span in SPANS for name in sorted(names, key=lambda one: one != "ensemble") if (row := _row(table, name, span))
-    ]
+    uses = _uses(house, symbol)
+    now = pl.when(pl.col("fold") == HOLDOUT).then(uses).otherwise("looks")
+    table = widened(pl.read_parquet(path), now, TableSettings().level)
+    lines = [*models(table), *models(table, "strategy")]
+    rows = [row for span in SPANS for name in lines if (row := _row(table, name, span))]
     label = "SIMULATED market" if house.source.simulated else house.source.name
-    return f"{symbol}: out-of-sample skill, 95 % intervals ({label})", rows, page.absolute()
+    used = f"holdout (final test) used {uses} {'time' if uses == 1 else 'times'}{', widened for that' if uses > 1 else ''}"
+    return f"{symbol}: out-of-sample skill, 95 % intervals ({label}); {used}", rows, page.absolute()
+
+
+def _uses(house: House, symbol: str) -> int:
+    """How many bundles have been scored on the final test span of the symbol's newest bundle, by now."""
+    at = pl.scan_parquet(house.workplace.lake / "bundle" / f"{symbol}.parquet").select("decision_at").collect()["decision_at"]
+    return max(1, count_uses(read_test_uses(test_log(house, symbol)), (at.min(), at.max())))  # type: ignore[arg-type]
 
 
 def _row(table: pl.DataFrame, model: str, span: str) -> dict[str, Any] | None:
     found = {metric: look_up(table, model, span, metric) for metric in SHOWN}
-    first = found["ic"]
-    if first is None:
+    told = [cell for cell in found.values() if cell]
+    if not told:
         return None
-    row: dict[str, Any] = {"model": model, "out of sample": f"{SPANS[span]}\n{first['rows']:,} rows"}
-    row |= {f"{SHOWN[metric]}\n(chance {_chance(metric)})": _cell(cell, metric) for metric, cell in found.items() if cell}
-    share = first["share_of_reachable"]
-    return row if share is None else {**row, "of best\nreachable IC": f"{share:.0%}"}
+    size = f"{told[0]['rows']:,} {'rows' if found['ic'] else 'bars'}"
+    row: dict[str, Any] = {"model": model, "out of sample": f"{SPANS[span]}\n{size}"}
+    activity = look_up(table, model, span, "activity_gain")
+    return row | {title: _cell(found[metric], activity) for metric, title in SHOWN.items()}
 
 
-def _chance(metric: str) -> str:
-    return "0.5" if metric.startswith("auc") else "0"
-
-
-def _cell(cell: dict[str, Any], metric: str) -> str:
-    value, naive = number(cell["value"], metric), number(cell["naive"], metric)
-    return f"[bold]{value}[/]\n{between(cell)}\n[dim]best naive {naive}[/]"
+def _cell(cell: dict[str, Any] | None, activity: dict[str, Any] | None) -> str:
+    """Value, interval, and what it has to be seen beside."""
+    if cell is None:
+        return UNDEFINED
+    metric = cell["metric"]
+    ends = between(cell) if cell["low"] is not None else "no interval"
+    naive = f"{'holding' if metric == MONEY else 'naive'} {number(cell['naive'], metric)}"
+    if metric == "log_loss_gain" and activity:
+        naive = f"activity {number(activity['value'], metric)}"
+    reached = f"\n[dim]{share(cell)} of best[/]" if metric == "ic" and cell["share_of_reachable"] is not None else ""
+    return f"[bold]{number(cell['value'], metric)}[/]\n{ends}\n[dim]{naive}[/]{reached}"
 
 
 def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Naive forecasters that any model has to beat: class prior, last known label, sign of momentum.
+"""Naive forecasters that any model has to beat: class prior, last known label, sign of momentum, and its own activity.
 
 Each knows only what was known: its frequencies come from labels that had ended before the fold's first decision,
 its state at a decision from labels and prices before that decision. Where the models see both sides of a fold, so do
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PRIOR, LAST_LABEL, MOMENTUM = "naive: class prior", "naive: last label", "naive: momentum"
 NAIVE = (PRIOR, LAST_LABEL, MOMENTUM)
+ACTIVITY = "naive: activity of "  # and the name of the model whose P(neutral) it has
 MOMENTUM_ROWS = 24  # a day of hourly bars
 
 
@@ -60,6 +61,27 @@ def _known(labels: pl.DataFrame, at: pl.Series, *, around: bool) -> Flags:
         return (labels["label_end"] <= at.min()).to_numpy()
     windows = Windows(microseconds(labels["decision_at"]), microseconds(labels["label_end"]))
     return ~removed_by([np.flatnonzero(labels["decision_at"].is_in(at.implode()))], windows, timedelta(0)).either
+
+
+def activity_only(rows: pl.DataFrame, prior: pl.DataFrame) -> pl.DataFrame:
+    """What is left of a model without its direction: its own P(neutral), and of the move the split of the class prior.
+
+    Args:
+        rows: PREDICTIONS of one model, with whatever columns they carry.
+        prior: those of `PRIOR` on the same folds and decisions.
+
+    Returns:
+        `rows` as model `ACTIVITY` + name, with p_short and p_long dealt anew, e_r null and `ranking` 0: it ranks nothing.
+        A model's log-loss gain over it is the model's direction.
+    """
+    keys = ["fold", "decision_at"]
+    long = (pl.col("p_long") / (pl.col("p_short") + pl.col("p_long"))).alias("long_share")
+    split = rows.join(prior.select(*keys, long), on=keys, how="left", maintain_order="left")
+    moves = pl.col("p_short") + pl.col("p_long")
+    return split.with_columns(
+        p_short=moves * (1 - pl.col("long_share")), p_long=moves * pl.col("long_share"), e_r=pl.lit(None, pl.Float64),
+        ranking=pl.lit(0.0), model=pl.lit(ACTIVITY) + pl.col("model"),
+    ).drop("long_share")  # fmt: skip
 
 
 def _frame(decisions: pl.DataFrame, model: str, shares: Floats) -> pl.DataFrame:

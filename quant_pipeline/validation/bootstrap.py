@@ -1,7 +1,8 @@
 """Circular block bootstrap: intervals of any metric of dependent rows, seeded and whole-array.
 
 Overlapping labels make neighbouring rows repeat one another, so rows are drawn in blocks that are at least as long
-as a label lives. Few blocks make percentile intervals too short; they are widened as Student's t asks.
+as a label lives. Few blocks make percentile intervals too short; they are widened as Student's t asks. Of several
+intervals that are looked at together some miss by luck; `reach` says how much wider each has to be.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from quant_pipeline.validation.skill_kernels import CONSTANT, Counts, Floats, In
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    Derived = Callable[[Mapping[str, Floats]], Floats]
 
 CHUNK = 4_000_000  # counts held at once, 16 MB
 FEWEST_BLOCKS = 8  # fewer say nothing about a spread
@@ -60,8 +63,12 @@ def intervals(
     resamples: int = 1_000,
     level: float = 0.95,
     seed: int = 0,
+    derived: Mapping[str, Derived] | None = None,
 ) -> dict[str, Interval]:
-    """As `block_bootstrap`, for several metrics of the same rows on one and the same set of resamples."""
+    """As `block_bootstrap`, for several metrics of the same rows on one and the same set of resamples.
+
+    `derived` are numbers made of the others, such as their ratio: from values by name, in (resamples,), to values.
+    """
     if not (1 <= block <= rows and resamples >= 1 and 0 < level < 1):
         found = f"rows={rows}, block={block}, resamples={resamples}, level={level}"
         raise DataError("bootstrap", found=found, wanted="1 <= block <= rows, resamples >= 1, 0 < level < 1", mend="change them")
@@ -72,8 +79,11 @@ def intervals(
         counts = block_counts(starts[first : first + size], rows, block)
         for name, evaluate in evaluations.items():
             drawn[name].append(evaluate(counts))
-    once = ones(rows)
-    return {name: _interval(evaluations[name](once)[0], np.concatenate(drawn[name]), rows / block, level) for name in evaluations}
+    values = {name: evaluate(ones(rows)) for name, evaluate in evaluations.items()}
+    known = {name: np.concatenate(parts) for name, parts in drawn.items()}
+    for name, made in (derived or {}).items():
+        values[name], known[name] = made(values), made(known)
+    return {name: _interval(values[name][0], known[name], rows / block, level) for name in values}
 
 
 def _interval(value: float, drawn: Floats, blocks: float, level: float) -> Interval:
@@ -84,6 +94,21 @@ def _interval(value: float, drawn: Floats, blocks: float, level: float) -> Inter
     low, high = np.quantile(known, [tail, 1 - tail])
     error = float(known.std(ddof=1)) * np.sqrt(blocks / (blocks - 1))
     return Interval(float(value), float(low), float(high), float(error), blocks)
+
+
+def reach(level: float, blocks: Floats, looks: Ints) -> Floats:
+    """How many standard errors an interval reaches when `looks` of them hold `level` together, by element.
+
+    Student's t quantile of level ** (1 / looks) with blocks - 1 degrees of freedom (Sidak 1967); NaN for one block.
+
+    Example:
+        >>> reach(0.95, np.array([31.0, 31.0]), np.array([1, 5])).round(2).tolist()
+        [2.04, 2.74]
+    """
+    from scipy.stats import t
+
+    quantile: Floats = t.isf((1 - level ** (1 / looks)) / 2, blocks - 1)
+    return quantile
 
 
 def expanded_tail(tail: float, blocks: float) -> float:

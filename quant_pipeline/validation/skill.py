@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CLASSES = ("short", "neutral", "long")  # column order of probabilities; label -1, 0, 1
 SMALLEST = 1e-15  # a forecast of zero for what then happens costs -log(1e-15) = 34.5 nats, not infinity
+ROUNDING = 1e-12  # nats: two forecasts with one split of the move differ by this, not by skill
 SUM_TOLERANCE = 1e-6  # float32 models sum to 1 only this closely
 
 
@@ -154,12 +155,15 @@ class Metric:
         better: whether skill lies above or below chance.
         directional: whether it looks only at up against down. The others may rightly beat chance on a market
             without direction, by telling calm hours from wild ones.
+        two_sided: whether a forecaster who knows nothing falls below chance as readily as above. A loss does not have
+            this: noise that a model fitted only ever costs.
     """
 
     name: str
     title: str
     better: Literal["high", "low"]
     directional: bool
+    two_sided: bool
     evaluate: Callable[[Forecasts, Counts], Floats]
     chance: Callable[[Forecasts], float | None]
 
@@ -169,9 +173,39 @@ def point(metric: Metric, forecasts: Forecasts) -> float:
     return float(metric.evaluate(forecasts, ones(len(forecasts.label)))[0])
 
 
-def _gain(f: Forecasts, counts: Counts) -> Floats:
+def move_losses(probabilities: Floats, label: NDArray[Any]) -> Floats:
+    """The part of each row's log-loss that is about whether it moves, in nats: -log of P(neutral) or of P(long or short).
+
+    By the chain rule the rest, `log_losses` less this, is about the side: -log P(side given a move) where it moved, else 0.
+    """
+    given = np.where(np.asarray(label) == 0, probabilities[:, 1], probabilities[:, 0] + probabilities[:, 2])
+    losses: Floats = -np.log(np.clip(given, SMALLEST, 1.0))
+    return losses
+
+
+def gains(f: Forecasts) -> tuple[Floats, Floats]:
+    """Nats that each row saves against `reference`, on whether it moves and on which way, each (rows,).
+
+    Their sum is the row's gain in three-class log-loss. A forecast with the model's own P(neutral) and the
+    reference's split of the move has the same first part, and none of the second.
+    """
     reference = np.tile(f.shares, (len(f.label), 1)) if f.reference is None else f.reference
-    return kernels.means(log_losses(reference, f.label) - log_losses(f.probabilities, f.label), counts)
+    whole = log_losses(reference, f.label) - log_losses(f.probabilities, f.label)
+    activity = move_losses(reference, f.label) - move_losses(f.probabilities, f.label)
+    rest = whole - activity
+    return activity, np.where(np.abs(rest) < ROUNDING, 0.0, rest)
+
+
+def _gain(f: Forecasts, counts: Counts) -> Floats:
+    return kernels.means(np.add(*gains(f)), counts)
+
+
+def _gain_activity(f: Forecasts, counts: Counts) -> Floats:
+    return kernels.means(gains(f)[0], counts)
+
+
+def _gain_direction(f: Forecasts, counts: Counts) -> Floats:
+    return kernels.means(gains(f)[1], counts)
 
 
 def _auc_macro(f: Forecasts, counts: Counts) -> Floats:
@@ -245,17 +279,19 @@ def _calibration(f: Forecasts, counts: Counts) -> Floats:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("log_loss", "Log-loss", "low", False, _mean_log_loss, _chance_loss),
-        Metric("log_loss_gain", "Log-loss gain", "high", False, _gain, lambda _: 0.0),
-        Metric("brier", "Brier score", "low", False, _mean_brier, lambda f: float(1 - (f.shares**2).sum())),
-        Metric("auc", "AUC, one vs rest", "high", False, _auc_macro, lambda _: 0.5),
-        Metric("auc_direction", "AUC, long vs short", "high", True, _auc_direction, lambda _: 0.5),
-        Metric("macro_f1", "Macro F1", "high", False, _f1, _chance_f1),
-        Metric("accuracy", "Accuracy", "high", False, _hits, lambda f: float(f.shares @ _forecast_shares(f))),
-        Metric("ic", "IC, rank", "high", True, _ic_rank, lambda _: 0.0),
-        Metric("ic_pearson", "IC, linear", "high", True, _ic_linear, lambda _: 0.0),
-        Metric("ic_e_r", "IC of expected return", "high", True, _ic_expected, lambda _: 0.0),
-        Metric("ece", "Calibration error", "low", False, _calibration, lambda _: None),
+        Metric("ic", "IC, rank", "high", True, True, _ic_rank, lambda _: 0.0),
+        Metric("auc_direction", "AUC, long vs short", "high", True, True, _auc_direction, lambda _: 0.5),
+        Metric("direction_gain", "Direction gain", "high", True, False, _gain_direction, lambda _: 0.0),
+        Metric("ic_pearson", "IC, linear", "high", True, True, _ic_linear, lambda _: 0.0),
+        Metric("ic_e_r", "IC of expected return", "high", True, True, _ic_expected, lambda _: 0.0),
+        Metric("activity_gain", "Activity gain", "high", False, False, _gain_activity, lambda _: 0.0),
+        Metric("log_loss_gain", "Log-loss gain", "high", False, False, _gain, lambda _: 0.0),
+        Metric("log_loss", "Log-loss", "low", False, False, _mean_log_loss, _chance_loss),
+        Metric("brier", "Brier score", "low", False, False, _mean_brier, lambda f: float(1 - (f.shares**2).sum())),
+        Metric("auc", "AUC, one vs rest", "high", False, False, _auc_macro, lambda _: 0.5),
+        Metric("macro_f1", "Macro F1", "high", False, False, _f1, _chance_f1),
+        Metric("accuracy", "Accuracy", "high", False, False, _hits, lambda f: float(f.shares @ _forecast_shares(f))),
+        Metric("ece", "Calibration error", "low", False, False, _calibration, lambda _: None),
     )
 }
 

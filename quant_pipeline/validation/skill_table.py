@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,25 +12,31 @@ import polars as pl
 from quant_pipeline.bars.moments import microseconds, require_columns
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.errors import DataError
-from quant_pipeline.validation.baselines import NAIVE, PRIOR, naive_forecasts
-from quant_pipeline.validation.bootstrap import block_length, intervals, label_overlap
+from quant_pipeline.validation.baselines import ACTIVITY, NAIVE, PRIOR, activity_only, naive_forecasts
+from quant_pipeline.validation.bootstrap import Interval, block_length, intervals, label_overlap
+from quant_pipeline.validation.family import widened
 from quant_pipeline.validation.skill import METRICS, Forecasts, Metric, log_losses, point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from quant_pipeline.validation.bootstrap import Derived
     from quant_pipeline.validation.skill_kernels import Floats
 
 POOLED = "all"
+SPANS = (POOLED, HOLDOUT)  # what verdicts rest on; a single fold says too little of a share or of a model's twin
 ORACLE = "oracle"
-DIRECTIONAL = tuple(name for name, metric in METRICS.items() if metric.directional)
+SHARE = "share: "
+SHARED = ("ic", "auc_direction", "direction_gain", "log_loss_gain")  # shares that a person looks at get an interval
 PROBABILITIES = ("p_short", "p_neutral", "p_long")
 KEYS = ("fold", "decision_at")
 SCHEMA = (
     dict.fromkeys(("model", "kind", "fold", "metric"), pl.Utf8)
     | {"rows": pl.Int64}
     | dict.fromkeys(("value", "low", "high", "error", "blocks", "chance", "naive"), pl.Float64)
-    | {"naive_model": pl.Utf8, "reachable": pl.Float64, "share_of_reachable": pl.Float64}
+    | {"naive_model": pl.Utf8}
+    | dict.fromkeys(("reachable", "share_of_reachable", "share_low", "share_high"), pl.Float64)
+    | {"looks": pl.Int64}
 )
 
 
@@ -54,6 +60,9 @@ def skill_table(
 ) -> pl.DataFrame:
     """Skill of each model in each fold and pooled, long form: one row per (model, fold, metric).
 
+    The pool and the holdout of a model hold the level alone, its single folds hold it together: whoever looks at all
+    of them finds a lucky one. `widened` does the same for a holdout that was used before.
+
     Args:
         predictions: PREDICTIONS; the stack's rows are those of model "ensemble". Rows without a label yet are left out.
         labels: LABELS of the symbol, all of them: naive models learn from the rows before each fold.
@@ -67,7 +76,11 @@ def skill_table(
     Returns:
         model, kind ("model", "naive", "oracle"), fold ("all" pools every fold but the holdout), metric, rows, value,
         low, high, error (bootstrap standard error), blocks (rows / block length), chance, naive (best naive model's value on
-        the same rows), naive_model, reachable (the oracle's value on the same rows), share_of_reachable. Null: undefined.
+        the same rows), naive_model, reachable (the oracle's value on the same rows), share_of_reachable, share_low and
+        share_high (interval of the ratio, on resamples that both share; null for single folds, and where the oracle's
+        own interval holds chance: such a ratio has no bounds, Fieller 1954), looks (intervals that hold the level
+        together). Null: undefined. Naive models are those of `NAIVE`, and on the pool and the holdout each model's own
+        `activity_only`, in the metrics that are not directional.
 
     Raises:
         DataError: a column is missing, or no prediction has a label.
@@ -76,16 +89,21 @@ def skill_table(
     rows = with_labels(predictions, labels)
     decisions = rows.select(KEYS).unique(maintain_order=True)
     naive = _by_model(with_labels(naive_forecasts(labels, decisions, around=around), labels))
+    told = _by_model(rows)
+    naive |= {ACTIVITY + model: activity_only(frame, naive[PRIOR]) for model, frame in told.items()}
     reachable = {} if oracle is None else {ORACLE: _oracle_rows(oracle, with_labels(decisions, labels))}
     peers = _Peers(naive | reachable, settings.metrics)
     table = [
         {"model": model, "kind": kind, "fold": fold, **record}
-        for kind, frames in (("model", _by_model(rows)), ("naive", naive), ("oracle", reachable))
+        for kind, frames in (("model", told), ("naive", naive), ("oracle", reachable))
         for model, frame in frames.items()
         for fold, cell in _cells(frame)
-        for record in _score(cell, fold, peers, settings)
+        if fold in SPANS or not model.startswith(ACTIVITY)
+        for record in _score(_Cell(model, fold, cell, kind), peers, settings)
     ]
-    return pl.DataFrame(table, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
+    made = pl.DataFrame(table, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
+    single = pl.col("fold").filter(~pl.col("fold").is_in(SPANS)).n_unique().over("model")
+    return widened(made, pl.when(pl.col("fold").is_in(SPANS)).then(1).otherwise(single), settings.level)
 
 
 def with_labels(rows: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
@@ -114,6 +132,15 @@ def _cells(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         yield POOLED, pooled
 
 
+class _Cell(NamedTuple):
+    """The rows of a model, of a naive model or of the oracle in a fold."""
+
+    model: str
+    fold: str
+    rows: pl.DataFrame
+    kind: str
+
+
 class _Peers:
     """Naive and oracle forecasts, scored on exactly the rows of a cell; equal rows are scored once."""
 
@@ -138,34 +165,55 @@ class _Peers:
         return self._scored[key]
 
 
-def _score(cell: pl.DataFrame, fold: str, peers: _Peers, settings: TableSettings) -> Iterator[dict[str, object]]:
-    forecasts = _forecasts(cell, _probabilities(peers.on(PRIOR, cell)))
-    evaluations = {name: partial(METRICS[name].evaluate, forecasts) for name in settings.metrics}
+def _score(cell: _Cell, peers: _Peers, settings: TableSettings) -> Iterator[dict[str, object]]:
+    rows, prior = cell.rows, _probabilities(peers.on(PRIOR, cell.rows))
+    forecasts, scores = _forecasts(rows, prior), peers.scores(cell.fold, rows)
+    names = [name for name in settings.metrics if not (METRICS[name].directional and cell.model.startswith(ACTIVITY))]
+    chances = {name: METRICS[name].chance(forecasts) for name in names}
+    evaluations = {name: partial(METRICS[name].evaluate, forecasts) for name in names}
+    shares: dict[str, Derived] = {}
+    if cell.kind == "model" and cell.fold in SPANS and ORACLE in scores:
+        best, told = _forecasts(peers.on(ORACLE, rows), prior), [name for name in SHARED if name in names]
+        evaluations |= {ORACLE + name: partial(METRICS[name].evaluate, best) for name in told}
+        shares = {SHARE + name: partial(_ratio, name, chances[name] or 0.0) for name in told}
     found = intervals(
         evaluations,
-        cell.height,
-        block=_block(cell, forecasts),
+        rows.height,
+        block=_block(rows, forecasts),
         resamples=settings.resamples,
         level=settings.level,
         seed=settings.seed,
+        derived=shares,
     )
-    scores = peers.scores(fold, cell)
-    for name, interval in found.items():
-        metric = METRICS[name]
-        chance, reachable = metric.chance(forecasts), scores.get(ORACLE, {}).get(name)
+    for name in names:
+        metric, reachable = METRICS[name], scores.get(ORACLE, {}).get(name)
         yield {
             "metric": name,
-            "rows": cell.height,
-            **asdict(interval),
-            "chance": chance,
-            **_best_naive(metric, scores),
+            "rows": rows.height,
+            **asdict(found[name]),
+            "chance": chances[name],
+            **_best_naive(metric, scores, (*NAIVE, ACTIVITY + cell.model)),
             "reachable": reachable,
-            "share_of_reachable": _share(metric, interval.value, chance, reachable),
+            "share_of_reachable": _share(metric, found[name].value, chances[name], reachable),
+            **_share_bounds(found.get(SHARE + name), found.get(ORACLE + name), chances[name]),
+            "looks": 1,
         }
 
 
-def _best_naive(metric: Metric, scores: dict[str, dict[str, float]]) -> dict[str, object]:
-    values = {model: scores[model][metric.name] for model in NAIVE if not np.isnan(scores[model][metric.name])}
+def _ratio(name: str, chance: float, values: Mapping[str, Floats]) -> Floats:
+    """Distance of a metric from chance over the oracle's on the same resamples, in (resamples,)."""
+    best = values[ORACLE + name] - chance
+    share: Floats = np.divide(values[name] - chance, best, out=np.full(len(best), np.nan), where=best != 0)
+    return share
+
+
+def _share_bounds(share: Interval | None, best: Interval | None, chance: float | None) -> dict[str, float | None]:
+    bounded = share is not None and best is not None and chance is not None and not best.low <= chance <= best.high
+    return {"share_low": share.low if bounded and share else None, "share_high": share.high if bounded and share else None}
+
+
+def _best_naive(metric: Metric, scores: dict[str, dict[str, float]], rivals: tuple[str, ...]) -> dict[str, object]:
+    values = {name: scores[name][metric.name] for name in rivals if name in scores and not np.isnan(scores[name][metric.name])}
     if not values:
         return {"naive": None, "naive_model": None}
     best = (max if metric.better == "high" else min)(values, key=values.__getitem__)
@@ -229,31 +277,3 @@ def _fitted_probabilities(rows: pl.DataFrame) -> list[pl.Series]:
         model = LogisticRegression(C=1e6, max_iter=1_000).fit(x, label)
         shares |= dict(zip(model.classes_.tolist(), model.predict_proba(x).T, strict=True))
     return [pl.Series(name, shares[k - 1]) for k, name in enumerate(PROBABILITIES)]
-
-
-def beyond_chance(table: pl.DataFrame, *, level: float = 0.95, metrics: tuple[str, ...] = DIRECTIONAL) -> pl.DataFrame:
-    """Rows of models that differ from chance although the whole family of tests is held to `level` (Bonferroni).
-
-    The family is every model, fold and metric of `table` that is tested. Directional metrics are tested on both sides.
-    The others only on the side of skill, since a model that fits noise is rightly worse than chance there; and note
-    that telling calm hours from wild ones is real skill by them, also on a market without direction.
-
-    Returns:
-        The offending rows with `p_value` (Student's t on the bootstrap standard error, blocks - 1 degrees of freedom)
-        and `threshold`; empty when all cover chance.
-    """
-    from scipy.stats import t
-
-    tested = table.filter((pl.col("kind") == "model") & pl.col("metric").is_in(metrics)).drop_nulls(["error", "chance"])
-    side = tested["metric"].map_elements(lambda name: 1 if METRICS[name].better == "high" else -1, return_dtype=pl.Int64)
-    both = tested["metric"].map_elements(lambda name: METRICS[name].directional, return_dtype=pl.Boolean).to_numpy()
-    z = ((tested["value"] - tested["chance"]) / tested["error"] * side).fill_nan(0.0).to_numpy()
-    freedom = (tested["blocks"] - 1).to_numpy()
-    p_value = np.where(both, 2 * t.sf(np.abs(z), freedom), t.sf(z, freedom))
-    scored = tested.with_columns(p_value=pl.Series(p_value), threshold=pl.lit((1 - level) / max(tested.height, 1)))
-    return scored.filter(pl.col("p_value") < pl.col("threshold"))
-
-
-def covers_chance(table: pl.DataFrame, *, level: float = 0.95, metrics: tuple[str, ...] = DIRECTIONAL) -> bool:
-    """Whether no model, fold and metric differs from chance at the family-wise `level`; see `beyond_chance`."""
-    return beyond_chance(table, level=level, metrics=metrics).is_empty()

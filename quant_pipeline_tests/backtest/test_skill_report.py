@@ -9,7 +9,9 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from quant_pipeline.backtest.skill_report import HOLD, ReportInputs, SkillReport, prepare, render
+from quant_pipeline.backtest.money import HOLD
+from quant_pipeline.backtest.skill_report import ReportInputs, SkillReport, prepare, render
+from quant_pipeline.backtest.verdicts import verdicts
 from quant_pipeline.config.universe import Costs
 from quant_pipeline.validation.skill_table import TableSettings
 
@@ -82,10 +84,11 @@ def test_no_value_stands_without_interval_chance_and_naive(page: str) -> None:
     assert len(cells) > 200
     for cell in cells:
         assert re.search(r'<small class="interval">.* to .*</small>', cell), cell
-        assert "chance" in cell or "0 is perfect" in cell, cell
+        assert "chance" in cell or "doing nothing" in cell or "0 is perfect" in cell, cell
     for row in re.findall(r'<tr class="model">(.*?)</tr>', page):
-        for cell in re.findall(r'<td><b class="\w+">(.*?)</td>', row):
-            assert "naive" in cell or "of reachable" in cell, cell
+        figures = re.findall(r'<td><b class="\w+">(.*?)</td>', row)
+        for cell in figures[:-1] if "ensemble" in row else figures:  # its last is of expected returns, which no naive model has
+            assert "naive" in cell or "holding" in cell, cell
 
 
 def test_simulated_market_says_so_loudly_and_shows_the_reachable(market, page: str) -> None:
@@ -97,10 +100,70 @@ def test_simulated_market_says_so_loudly_and_shows_the_reachable(market, page: s
 
 
 def test_verdicts_of_a_planted_and_of_a_null_market(page: str, null_market) -> None:
-    assert re.search(r'ensemble: <span class="tone">above chance</span>', page)
-    assert re.search(r'xgboost: <span class="tone">indistinguishable from chance</span>', page)
+    assert re.search(r'ensemble: <span class="tone">direction above chance</span>', page)
+    assert re.search(r'xgboost: <span class="tone">direction indistinguishable from chance</span>', page)
     null = render(inputs_of(null_market, oracle=None, simulated=False)).html
-    assert len(re.findall(r'<span class="tone">indistinguishable from chance</span>', null)) == 4
+    assert len(re.findall(r'<span class="tone">direction indistinguishable from chance</span>', null)) == 4
+
+
+def test_direction_and_money_come_first_and_only_they_are_coloured(page: str) -> None:
+    table = page[page.index("<h2>Skill, pooled") :]
+    heads = re.findall(r"<th>([^<]+)<small>", table[: table.index("</thead>")])
+    assert heads[:6] == ["IC, rank", "AUC, long vs short", "Direction gain", "Net return", "Activity gain", "Log-loss gain"]
+    ensemble = re.search(r'<tr class="model"><th>ensemble.*?</tr>', table)
+    assert ensemble
+    tones = re.findall(r'<td><b class="(\w+)">', ensemble[0])
+    assert set(tones[4:-1]) == {"unjudged"}
+    assert tones[:3] == ["above"] * 3
+    assert "<small>doing nothing +0.0%</small><small>holding" in ensemble[0]
+    folds = page[page.index("<h2>Skill, fold by fold") :]
+    for fold in re.findall(r"<details><summary>fold_.*?</details>", folds, re.DOTALL):
+        assert set(re.findall(r'<td><b class="(\w+)">', fold)) == {"unjudged"}
+    assert '<tr class="naive"><th>naive: activity of ensemble' in table
+    assert '<tr class="naive"><th>buy and hold' in table
+
+
+def test_a_model_of_activity_alone_is_told_no_direction_first(null_market) -> None:
+    """It knows which hours will move and nothing of where: the gain is real, and nowhere called skill."""
+    moved = null_market.labels.select("decision_at", moved=pl.col("label") != 0)
+    rows = null_market.predictions.filter(pl.col("model") == "lightgbm").join(moved, on="decision_at", maintain_order="left")
+    side, moves = pl.col("p_long") / (pl.col("p_long") + pl.col("p_short")), pl.when("moved").then(0.8).otherwise(0.3)
+    told = rows.with_columns(p_long=side * moves, p_short=(1 - side) * moves, p_neutral=1 - moves).drop("moved")
+    inputs = inputs_of(null_market, predictions=told, oracle=None, simulated=False)
+    (said,) = verdicts(inputs.table, FAST.level)
+    assert said.tone == "chance"
+    assert said.sentences[0].startswith("Does not tell up from down")
+    assert "says nothing of up or down" in said.sentences[-1]
+    gain = inputs.table.filter(metric="log_loss_gain", kind="model", fold="all").row(0, named=True)
+    assert gain["low"] > 0.1
+    assert not any("above chance" in sentence for sentence in said.sentences)
+    assert 'class="above"' not in render(inputs).html
+
+
+def test_every_use_of_the_holdout_widens_it_and_is_told(market, page: str) -> None:
+    once, often = inputs_of(market), inputs_of(market, test_uses=4)
+    assert "has been used for the first time" in page
+    assert "has been used 4 times, each by another bundle" in render(often).html
+    for metric in ("ic", "net_return"):
+        mine = {"metric": metric, "fold": "holdout", "model": "ensemble"}
+        narrow, wide = (each.table.filter(**mine).row(0, named=True) for each in (once, often))
+        assert wide["low"] < narrow["low"] < narrow["value"] == wide["value"] < narrow["high"] < wide["high"]
+    pool = [each.table.filter(pl.col("fold") != "holdout") for each in (once, often)]
+    assert pool[0].equals(pool[1])
+
+
+def test_money_is_the_return_of_the_span_beside_holding(inputs) -> None:
+    table, first = inputs.table, inputs.rows.filter(pl.col("fold") == "holdout")["decision_at"].min()
+    for name, backtest in {**inputs.backtests, HOLD: inputs.hold}.items():
+        before = backtest.equity.filter(pl.col("timestamp") < first)["net"][-1]
+        found = dict(table.filter(metric="net_return", model=name).select("fold", "value").iter_rows())
+        assert found["all"] == pytest.approx(before - 1)
+        assert found["holdout"] == pytest.approx(backtest.equity["net"][-1] / before - 1)
+    rows = table.filter(metric="net_return", kind="model", fold="all")
+    held = table.filter(metric="net_return", model=HOLD, fold="all")["value"][0]
+    assert rows["naive"].to_list() == [held] * rows.height
+    assert rows["chance"].to_list() == [0.0] * rows.height
+    assert (rows["low"] < rows["value"]).all()
 
 
 def test_every_line_covers_one_common_span(inputs) -> None:

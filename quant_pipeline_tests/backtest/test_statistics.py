@@ -34,7 +34,7 @@ def test_figures_are_their_formulas() -> None:
     found = statistics(curve(net))
     years = 365 / 365.2425
     assert found.years == pytest.approx(years)
-    assert found.total_return == pytest.approx(net[-1] - 1)
+    assert found.total_return.value == pytest.approx(net[-1] - 1)
     assert found.cagr == pytest.approx(net[-1] ** (1 / years) - 1)
     assert found.sharpe.value == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(24 * 365.2425))
     assert found.sortino == pytest.approx(returns.mean() / np.sqrt((np.minimum(returns, 0) ** 2).mean()) * np.sqrt(24 * 365.2425))
@@ -60,7 +60,16 @@ def test_bars_per_year_are_those_the_market_had(per_day: int, days, wanted: int)
 def test_flat_and_ruined_curves_have_no_invented_figures() -> None:
     flat = statistics(curve(np.ones(200)))
     assert np.isnan([flat.sharpe.value, flat.sortino]).all()
-    assert flat.total_return == 0
+    assert (flat.total_return.value, flat.total_return.low, flat.total_return.high) == (0, 0, 0)
     ruined = statistics(curve(np.array([1.0, 0.5, -0.2, -0.2, -0.2])))
     assert ruined.cagr == -1.0
-    assert ruined.total_return == pytest.approx(-1.2)
+    assert ruined.total_return.value == pytest.approx(-1.2)
+    assert np.isnan(ruined.total_return.low)
+
+
+def test_total_return_interval_is_about_that_of_a_random_walk() -> None:
+    returns = np.random.default_rng(1).standard_normal(24 * 365) * 0.002
+    found = statistics(curve(np.cumprod(1 + returns))).total_return
+    assert found.low < found.value < found.high
+    wide = 2 * 1.96 * returns.std() * np.sqrt(len(returns))  # of the sum of log-returns
+    assert np.log1p(found.high) - np.log1p(found.low) == pytest.approx(wide, rel=0.15)

@@ -12,7 +12,7 @@ from quant_pipeline.validation.skill_table import SCHEMA
 def make_row(
     metric: str, low: float | None, value: float, high: float | None, chance: float | None, **more: object
 ) -> dict[str, object]:
-    row = {"model": "m", "kind": "model", "fold": "all", "metric": metric, "rows": 900, "blocks": 60.0}
+    row = {"model": "m", "kind": "model", "fold": "all", "metric": metric, "rows": 900, "blocks": 60.0, "looks": 1}
     return row | {"value": value, "low": low, "high": high, "chance": chance} | more
 
 
@@ -44,18 +44,35 @@ def test_numbers_carry_the_digits_and_sign_of_their_metric() -> None:
 def test_sentences_hold_the_figures() -> None:
     rows = [
         make_row("ic", -0.021, 0.004, 0.031, 0.0, naive=0.011, naive_model="naive: momentum"),
-        make_row("log_loss_gain", -0.09, -0.05, -0.01, 0.0),
-        make_row("ic", 0.01, 0.06, 0.11, 0.0, fold="holdout"),
-        make_row("ic", 0.02, 0.04, 0.06, 0.0, model="ensemble", reachable=0.05, share_of_reachable=0.8),
+        make_row("log_loss_gain", 0.011, 0.0120, 0.013, 0.0),
+        make_row("direction_gain", -0.002, -0.001, 0.001, 0.0),
+        make_row("activity_gain", 0.012, 0.0130, 0.014, 0.0),
+        make_row("net_return", -0.08, -0.013, 0.05, 0.0, naive=0.04, naive_model="buy and hold"),
+        make_row("ic", 0.01, 0.06, 0.11, 0.0, fold="holdout", looks=3),
+        make_row("net_return", 0.0, 0.0, 0.0, 0.0, model="ensemble", naive=-0.02, naive_model="buy and hold"),
+        make_row(
+            "ic", 0.02, 0.04, 0.06, 0.0, model="ensemble", reachable=0.05, share_of_reachable=0.8, share_low=0.5, share_high=1.1
+        ),
     ]
     table = pl.DataFrame(rows, schema=SCHEMA)
     assert models(table) == ["ensemble", "m"]
     stack, mine = verdicts(table, 0.95)
-    assert (stack.tone, stack.headline) == ("above", "above chance")
-    assert "80% of the best reachable rank IC (+0.050)" in " ".join(stack.sentences)
+    assert (stack.tone, stack.headline) == ("above", "direction above chance")
+    assert "80% (50% to 110%) of the best reachable rank IC (+0.050)" in " ".join(stack.sentences)
+    assert stack.sentences[1] == "It never asked for a trade; buy and hold \N{MINUS SIGN}2.0%."
     text = " ".join(mine.sentences)
-    assert mine.headline == "indistinguishable from chance"
+    assert mine.headline == "direction indistinguishable from chance"
     assert "rank IC +0.004, 95% interval \N{MINUS SIGN}0.021 to +0.031, which holds 0" in text
-    assert "worse than the class prior" in text
+    assert mine.sentences[0].startswith("Does not tell up from down")  # whatever its other figures say
+    plain = [sentence.replace("\N{MINUS SIGN}", "-") for sentence in mine.sentences]
+    assert plain[1] == (
+        "Followed, it lost 1.3% net of costs (-8.0% to +5.0%), not distinguishable from doing nothing; buy and hold +4.0%."
+    )
+    assert plain[-1] == (
+        "Log-loss gain +0.0120 (+0.0110 to +0.0130) nats: -0.0010 (-0.0020 to +0.0010) by direction, "
+        "+0.0130 (+0.0120 to +0.0140) by activity; it knows calm hours from wild ones, which says nothing of up or down."
+    )
+    assert not any("above chance" in sentence for sentence in mine.sentences if "activity" in sentence)
     assert "momentum) has +0.011" in text
-    assert "On the holdout: rank IC +0.060 (+0.010 to +0.110), above chance." in text
+    held = "On the holdout (use 3 of this span, so widened to hold 95% over all): rank IC +0.060 (+0.010 to +0.110)"
+    assert f"{held}, direction above chance." in text

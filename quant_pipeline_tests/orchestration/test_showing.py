@@ -4,7 +4,7 @@ import pytest
 
 from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.orchestration.replaying import replay_symbol
-from quant_pipeline.orchestration.showing import signal_rows, skill_rows
+from quant_pipeline.orchestration.showing import SHOWN, signal_rows, skill_rows
 
 SYMBOL = "BTC-USD"
 
@@ -13,17 +13,20 @@ def test_the_skill_table_has_every_model_and_the_ensemble_on_both_spans(trained_
     title, rows, page = skill_rows(trained_home.house(), SYMBOL)
     assert title.startswith("BTC-USD: out-of-sample skill")
     assert "SIMULATED" in title
-    assert [row["model"] for row in rows] == ["ensemble", "lightgbm", "logistic"] * 2
-    assert [row["out of sample"].partition("\n")[0] for row in rows] == ["out-of-fold"] * 3 + ["final test"] * 3
+    assert title.endswith("holdout (final test) used 1 time")
+    assert [row["model"] for row in rows] == ["ensemble", "lightgbm", "logistic", "signals"] * 2
+    assert [row["out of sample"].partition("\n")[0] for row in rows] == ["out of fold"] * 4 + ["final test"] * 4
     assert page.is_file()
     assert page.is_absolute()
 
 
 def test_every_figure_stands_beside_its_interval_and_the_naive_one(trained_home):
     for row in skill_rows(trained_home.house(), SYMBOL)[1]:
-        figures = [value for name, value in row.items() if "chance" in name]
-        assert len(figures) == 3
-        assert all("best naive" in value and " to " in value for value in figures)
+        *skill, money, gain = list(row.values())[2:]
+        assert list(row)[2:] == [*SHOWN.values()]
+        assert all("naive" in value and " to " in value for value in skill)
+        assert "holding" in money
+        assert "activity" in gain or row["model"] == "signals"
 
 
 def test_without_a_training_the_command_is_named(home_of_nothing):

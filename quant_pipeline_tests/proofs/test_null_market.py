@@ -17,8 +17,9 @@ import pytest
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.io_managers import TableIOManager
+from quant_pipeline.validation.family import DIRECTIONAL, beyond_chance, covers_chance
 from quant_pipeline.validation.skill import METRICS
-from quant_pipeline.validation.skill_table import DIRECTIONAL, POOLED, TableSettings, beyond_chance, covers_chance, skill_table
+from quant_pipeline.validation.skill_table import POOLED, TableSettings, skill_table
 
 OUTCOMES = ("label", "touched", "long_return", "short_return", "forward_return")
 SYMBOLS = ("GC=F", "BTC-USD", "SPY")

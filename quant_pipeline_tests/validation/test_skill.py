@@ -110,6 +110,27 @@ def test_gain_is_measured_against_the_reference() -> None:
     )
 
 
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 60), sharp=st.floats(0.01, 50))
+def test_gain_is_the_sum_of_activity_and_direction(seed: int, rows: int, sharp: float) -> None:
+    rng = np.random.default_rng(seed)
+    p, reference = rng.dirichlet([1 / sharp] * 3, rows), rng.dirichlet([5, 5, 5], rows)
+    label = rng.integers(-1, 2, rows).astype(np.int8)
+    f = Forecasts(p, label, np.zeros(rows), np.zeros(rows), reference)
+    activity, direction = skill.gains(f)
+    whole = skill.log_losses(reference, label) - skill.log_losses(p, label)
+    assert activity + direction == pytest.approx(whole, abs=1e-9)
+    assert (direction[label == 0] == 0).all()
+    calm = label == 0
+    for row in np.flatnonzero(~calm & (p.min(axis=1) > 1e-9)):  # the chain rule, written out
+        side = 0 if label[row] < 0 else 2
+        given = p[row, side] / (p[row, 0] + p[row, 2]), reference[row, side] / (reference[row, 0] + reference[row, 2])
+        assert direction[row] == pytest.approx(np.log(given[0] / given[1]), abs=1e-6)
+        assert activity[row] == pytest.approx(np.log((1 - p[row, 1]) / (1 - reference[row, 1])), abs=1e-6)
+    total, *parts = (skill.point(METRICS[name], f) for name in ("log_loss_gain", "activity_gain", "direction_gain"))
+    assert total == pytest.approx(sum(parts), abs=1e-9)
+
+
 @pytest.mark.parametrize("name", [name for name in METRICS if name not in {"ece", "log_loss", "brier"}])
 def test_chance_is_what_shuffled_forecasts_score_on_average(name: str) -> None:
     f = forecasts(300)
@@ -117,7 +138,7 @@ def test_chance_is_what_shuffled_forecasts_score_on_average(name: str) -> None:
     scores = []
     for _ in range(200):
         order = rng.permutation(len(f.label))
-        p = np.tile(f.shares, (len(order), 1)) if name == "log_loss_gain" else f.probabilities[order]
+        p = np.tile(f.shares, (len(order), 1)) if name.endswith("_gain") else f.probabilities[order]
         scores.append(skill.point(METRICS[name], Forecasts(p, f.label, f.forward_return, f.expected_return[order])))
     assert np.mean(scores) == pytest.approx(METRICS[name].chance(f), abs=0.01)
 

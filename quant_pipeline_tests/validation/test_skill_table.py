@@ -7,18 +7,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from quant_pipeline.errors import DataError
 from quant_pipeline.validation import skill
-from quant_pipeline.validation.baselines import NAIVE
+from quant_pipeline.validation.baselines import ACTIVITY, NAIVE
+from quant_pipeline.validation.family import DIRECTIONAL, beyond_chance, covers_chance, widened
 from quant_pipeline.validation.skill import METRICS
-from quant_pipeline.validation.skill_table import (
-    DIRECTIONAL,
-    TableSettings,
-    beyond_chance,
-    covers_chance,
-    skill_table,
-)
+from quant_pipeline.validation.skill_table import SPANS, TableSettings, skill_table
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HORIZON = 3
@@ -70,7 +66,8 @@ def test_one_row_per_model_fold_and_metric_with_a_pool_that_spares_the_holdout()
     )
     table = skill_table(predictions, labels, settings=FAST)
     assert table.select("model", "fold", "metric").is_duplicated().sum() == 0
-    assert table.height == (2 + len(NAIVE)) * 4 * len(METRICS)
+    free = len(METRICS) - len(DIRECTIONAL)  # a model's twin without direction stands on the pool and the holdout only
+    assert table.height == (2 + len(NAIVE)) * 4 * len(METRICS) + 2 * 2 * free
     assert table["fold"].unique().sort().to_list() == ["all", "fold_00", "fold_01", "holdout"]
     rows = dict(table.filter(pl.col("model") == "a", pl.col("metric") == "ic").select("fold", "rows").iter_rows())
     assert rows["all"] == rows["fold_00"] + rows["fold_01"]
@@ -98,10 +95,12 @@ def test_naive_column_is_the_best_naive_model_on_the_same_rows() -> None:
     table = skill_table(pl.concat([whole, later]), labels, settings=FAST)
     losses = table.filter(pl.col("metric") == "log_loss")
     for fold in ("fold_01", "holdout"):
-        best = losses.filter(pl.col("kind") == "naive", pl.col("fold") == fold).sort("value").row(0, named=True)
+        rivals = [*NAIVE, ACTIVITY + "later"]
+        best = losses.filter(pl.col("model").is_in(rivals), pl.col("fold") == fold).sort("value").row(0, named=True)
         mine = losses.filter(pl.col("model") == "later", pl.col("fold") == fold).row(0, named=True)
         assert (mine["naive"], mine["naive_model"]) == (pytest.approx(best["value"]), best["model"])
     pooled = losses.filter(pl.col("fold") == "all", pl.col("kind") == "model")
+    assert losses.filter(pl.col("model") == ACTIVITY + "later", pl.col("fold") == "all").height == 1
     assert pooled.filter(pl.col("model") == "later")["naive"][0] != pooled.filter(pl.col("model") == "whole")["naive"][0]
 
 
@@ -119,9 +118,86 @@ def test_share_of_reachable_is_one_for_the_oracle_and_about_what_was_kept_of_the
     assert share["auc_direction"]["sees all"] == pytest.approx(1.0)
     assert share["ic"]["sees half"] == pytest.approx(1 / np.sqrt(2), abs=0.12)
     assert abs(share["ic"]["blind"]) < 0.25
+    bounds = pooled.filter(pl.col("metric") == "ic", pl.col("kind") == "model").select("share_low", "share_high")
+    assert bounds.row(0) == (pytest.approx(1.0), pytest.approx(1.0))  # sees what the oracle sees: no doubt about the share
+    for low, high in bounds.rows()[1:]:
+        assert 0.05 < high - low < 0.5
+    assert bounds["share_low"][1] < 1 / np.sqrt(2) < bounds["share_high"][1]
+    assert bounds["share_low"][2] < 0 < bounds["share_high"][2]
     assert share["log_loss"]["oracle"] == pytest.approx(1.0)
     assert share["log_loss"]["sees half"] < 1
     assert table.filter(pl.col("kind") == "oracle", pl.col("fold") == "all", pl.col("metric") == "ic")["low"][0] > 0
+
+
+def test_a_share_of_an_oracle_that_is_not_beyond_chance_has_no_bounds() -> None:
+    labels, oracle = market(900, signal=0.0)
+    blind = oracle.with_columns(expected_return=pl.Series(np.random.default_rng(5).standard_normal(oracle.height)))
+    predictions = predict(labels, np.random.default_rng(6).standard_normal(900), "a")
+    rows = skill_table(predictions, labels, oracle=blind, settings=FAST).filter(
+        pl.col("metric") == "ic", pl.col("model") == "a", pl.col("fold").is_in(SPANS)
+    )
+    assert rows.height == 2
+    assert rows["share_low"].null_count() == 2
+
+
+def test_gain_over_the_own_activity_is_the_direction() -> None:
+    """A forecaster of calm and wild hours without any direction gains nothing that its twin does not gain."""
+    labels, _ = market(2_000)
+    wild = (np.abs(labels["forward_return"].to_numpy()) > 0.002) * 1.5 - 0.75
+    base = predict(labels, np.random.default_rng(3).standard_normal(2_000) * 0.3, "knows activity")
+    moves = 1 / (1 + np.exp(-wild[labels.height - base.height :]))
+    side = pl.col("p_long") / (pl.col("p_long") + pl.col("p_short"))
+    told = base.with_columns(
+        p_neutral=pl.Series(1 - moves), p_long=side * pl.Series(moves), p_short=(1 - side) * pl.Series(moves)
+    )
+    table = skill_table(told, labels, settings=FAST).filter(pl.col("fold") == "all")
+    value = {(m, k): v for m, k, v in table.select("model", "metric", "value").iter_rows()}
+    mine, twin = "knows activity", ACTIVITY + "knows activity"
+    gain = value[mine, "log_loss_gain"]
+    assert gain == pytest.approx(value[mine, "activity_gain"] + value[mine, "direction_gain"], abs=1e-12)
+    assert value[mine, "direction_gain"] == pytest.approx(gain - value[twin, "log_loss_gain"], abs=1e-12)
+    assert value[mine, "activity_gain"] == pytest.approx(value[twin, "activity_gain"], abs=1e-12)
+    rows = {row["metric"]: row for row in table.filter(pl.col("model") == mine).iter_rows(named=True)}
+    assert rows["log_loss_gain"]["low"] > 0  # what stood first and looked like skill
+    assert rows["direction_gain"]["low"] < 0 or rows["direction_gain"]["high"] < 0
+    assert rows["log_loss_gain"]["naive_model"] == twin
+
+
+def test_single_folds_hold_the_level_together_and_a_used_holdout_with_its_uses() -> None:
+    labels, _ = market(1_200)
+    predictions = predict(labels, np.random.default_rng(1).standard_normal(1_200), "a")
+    table = skill_table(predictions, labels, settings=FAST)
+    rows = table.filter(pl.col("metric") == "ic", pl.col("model") == "a")
+    assert dict(rows.select("fold", "looks").iter_rows()) == {"fold_00": 2, "fold_01": 2, "holdout": 1, "all": 1}
+    width = {row["fold"]: row["high"] - row["low"] for row in rows.iter_rows(named=True)}
+    used = widened(table, pl.when(pl.col("fold") == "holdout").then(5).otherwise("looks"), FAST.level)
+    again = widened(used, pl.when(pl.col("fold") == "holdout").then(3).otherwise(1), FAST.level)
+    assert again.equals(used)  # nobody takes a look back
+    after = {row["fold"]: row["high"] - row["low"] for row in used.filter(metric="ic", model="a").iter_rows(named=True)}
+    blocks = rows.filter(pl.col("fold") == "holdout")["blocks"][0]
+    wanted = stats.t.isf((1 - 0.95 ** (1 / 5)) / 2, blocks - 1) / stats.t.isf(0.025, blocks - 1)
+    assert after["holdout"] / width["holdout"] == pytest.approx(wanted)
+    assert {fold: after[fold] for fold in ("all", "fold_00", "fold_01")} == {
+        fold: width[fold] for fold in ("all", "fold_00", "fold_01")
+    }
+    value = used.filter(metric="ic", model="a", fold="holdout").row(0, named=True)
+    assert value["low"] < value["value"] < value["high"]
+
+
+def test_few_null_models_have_a_fold_beyond_chance() -> None:
+    """Six folds of overlapping labels: one by one they would show a lucky fold in a quarter of all worlds."""
+    lucky, alone, worlds = 0, 0, 40
+    settings = TableSettings(resamples=150, metrics=("ic",))
+    for seed in range(worlds):
+        labels, _ = market(1_800, seed=seed)
+        score = np.convolve(np.random.default_rng(900 + seed).standard_normal(1_804), np.ones(5), "valid") * 0.2
+        table = skill_table(predict(labels, score, "m", folds=7), labels, settings=settings)
+        rows = table.filter(pl.col("kind") == "model", ~pl.col("fold").is_in(SPANS))
+        lucky += rows.select((pl.col("low") > 0) | (pl.col("high") < 0)).to_series().any()
+        one = stats.t.isf(0.025, rows["blocks"].to_numpy() - 1) * rows["error"].to_numpy()
+        alone += bool((np.abs(rows["value"].to_numpy()) > one).any())
+    assert lucky / worlds <= 0.15  # 5 % wanted; P(more than 6 of 40 at 5 %) is 0.004
+    assert alone > lucky
 
 
 def test_oracle_probabilities_are_taken_when_given() -> None:

@@ -7,6 +7,7 @@ from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.features.groups import PATTERNS
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.assets.deploy import test_log
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import live_inputs
 from quant_pipeline.orchestration.partitions import symbols
@@ -51,11 +52,13 @@ def _skill(house: House) -> dg.AssetsDefinition:
     ) -> Result:
         from quant_pipeline.backtest.skill_report import render
         from quant_pipeline.inference.evidence import Market, Tested, skill_inputs
+        from quant_pipeline.validation.holdout_log import read_test_uses
 
         symbol, instrument = context.partition_key, house.symbol(context.partition_key)
         tested = Tested(oof_predictions.values(), meta_learner, bundle, house.experiment.splits)
         market = Market(symbol, instrument, house.source, bars, minutes, labels, splits)
-        inputs = skill_inputs(tested, market, house.experiment, int(barriers["max_bars"][0]), house.provenance(symbol))
+        uses, longest = read_test_uses(test_log(house, symbol)), int(barriers["max_bars"][0])
+        inputs = skill_inputs(tested, market, house.experiment, longest, house.provenance(symbol), uses)
         report = render(inputs)
         page = house.publish(symbol, "skill_report", report.html, report.png)
         return table_result(

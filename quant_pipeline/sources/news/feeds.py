@@ -22,7 +22,7 @@ _ASKED_WITH = {"If-None-Match": "etag", "If-Modified-Since": "last-modified"}
 _HEADERS = {"User-Agent": "Mozilla/5.0 (compatible; quant_pipeline news reader)", "Accept": "application/rss+xml, */*;q=0.5"}
 
 
-class _TrySoonError(SourceError):
+class TrySoonError(SourceError):
     """The feed did not answer this time; another try may work."""
 
 
@@ -82,7 +82,7 @@ def ask(
     again = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(limits.attempts),
         wait=tenacity.wait_exponential_jitter(initial=1, max=LONGEST_PAUSE),
-        retry=tenacity.retry_if_exception_type(_TrySoonError),
+        retry=tenacity.retry_if_exception_type(TrySoonError),
         sleep=sleep,
         reraise=True,
     )
@@ -98,14 +98,14 @@ def _ask_once(http: httpx.Client, feed: Feed, validators: Mapping[str, str], lim
             told = {header: response.headers[name] for header, name in _ASKED_WITH.items() if name in response.headers}
             return Answer(_body(response, feed, limits), told)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _failed(feed, f"{type(error).__name__}: {error}", "an answer", _TrySoonError) from error
+        raise _failed(feed, f"{type(error).__name__}: {error}", "an answer", TrySoonError) from error
 
 
 def _check_status(response: httpx.Response, feed: Feed) -> None:
     code = response.status_code
     if response.is_success:
         return
-    kind = _TrySoonError if code == _BUSY or code >= _SERVER_ERROR else SourceError
+    kind = TrySoonError if code == _BUSY or code >= _SERVER_ERROR else SourceError
     raise _failed(feed, f"HTTP {code} {response.reason_phrase}", "HTTP 200", kind)
 
 
