@@ -27,7 +27,10 @@ def _bars(house: House) -> dict[str, dg.AssetIn]:
 
 
 def _skill(house: House) -> dg.AssetsDefinition:
-    metrics = [f"validation/{module}" for module in ("skill", "skill_kernels", "skill_table", "bootstrap", "baselines", "family", "holdout_log")]
+    metrics = [
+        f"validation/{module}"
+        for module in ("skill", "skill_kernels", "skill_table", "bootstrap", "baselines", "family", "holdout_log")
+    ]
     version = code_version("backtest", *metrics, settings=(house.experiment.name,))
     tables = ("meta_learner", "oof_predictions", "bundle", "labels", "splits", "barriers")
 
