@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
+from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.inference import evidence
+from quant_pipeline.inference.evidence import Market, Tested
+from quant_pipeline.orchestration.assets import deploy
 from quant_pipeline.orchestration.replaying import replay_symbol
 from quant_pipeline.orchestration.showing import SHOWN, signal_rows, skill_rows
+from quant_pipeline.validation.holdout_log import read_test_uses, record_test_use
 
 SYMBOL = "BTC-USD"
 
@@ -24,9 +30,41 @@ def test_every_figure_stands_beside_its_interval_and_the_naive_one(trained_home)
     for row in skill_rows(trained_home.house(), SYMBOL)[1]:
         *skill, money, gain = list(row.values())[2:]
         assert list(row)[2:] == [*SHOWN.values()]
-        assert all("naive" in value and " to " in value for value in skill)
+        followed = row["model"] == "signals"  # they are a rule, and forecast nothing of their own
+        assert skill == ["\N{EN DASH}"] * 3 if followed else all("naive" in value and " to " in value for value in skill)
         assert "holding" in money
-        assert "activity" in gain or row["model"] == "signals"
+        assert followed or "activity" in gain
+
+
+def test_another_bundle_on_the_test_span_widens_what_is_shown_of_it(home):
+    """Also when the report was made before: whoever looks now has seen both."""
+    house = home.house()
+    before = skill_rows(house, SYMBOL)[1]
+    at = pl.read_parquet(home.lake / "bundle" / f"{SYMBOL}.parquet")["decision_at"]
+    for number in range(3):
+        record_test_use(
+            deploy.test_log(house, SYMBOL), "a person", home.as_of, "tried", bundle=f"{number}", span=(at[-1], at[-1])
+        )
+    record_test_use(deploy.test_log(house, SYMBOL), "a person", home.as_of, "again", bundle="0", span=(at[0], at[-1]))
+    title, after, _ = skill_rows(house, SYMBOL)
+    assert title.endswith("holdout (final test) used 4 times, widened for that")
+    for old, new in zip(before, after, strict=True):
+        changed = {name for name in old if old[name] != new[name]}
+        assert ("rank IC\nchance 0" in changed) == (old["out of sample"].startswith("final test") and old["model"] != "signals")
+
+
+def test_the_report_counts_the_uses_of_its_own_span(trained_home, monkeypatch):
+    house, asked = trained_home.house(), {}
+    monkeypatch.setattr(evidence, "prepare", lambda *_, **given: asked.update(given))
+    table = {name: pl.read_parquet(trained_home.lake / name / f"{SYMBOL}.parquet") for name in ("bundle", "labels", "splits")}
+    meta = MetaFit.load(trained_home.lake / "meta_learner" / SYMBOL)
+    tested, empty = Tested([], meta, table["bundle"]), pl.DataFrame()
+    market = Market(SYMBOL, house.symbol(SYMBOL), house.source, empty, empty, table["labels"], table["splits"])
+    uses = read_test_uses(deploy.test_log(house, SYMBOL))
+    other = uses.with_columns(bundle=pl.lit("other"))
+    gone = other.with_columns(pl.col("start", "end").dt.offset_by("-2y"), bundle=pl.lit("elsewhere"))
+    evidence.skill_inputs(tested, market, house.experiment, 5, {}, pl.concat([uses, uses, other, gone]))
+    assert asked["test_uses"] == 2
 
 
 def test_without_a_training_the_command_is_named(home_of_nothing):

@@ -8,7 +8,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_pipeline.validation.baselines import LAST_LABEL, MOMENTUM, MOMENTUM_ROWS, NAIVE, PRIOR, naive_forecasts
+from quant_pipeline.validation.baselines import (
+    ACTIVITY,
+    LAST_LABEL,
+    MOMENTUM,
+    MOMENTUM_ROWS,
+    NAIVE,
+    PRIOR,
+    activity_only,
+    naive_forecasts,
+)
 
 
 def make_labels(rows: int) -> pl.DataFrame:
@@ -77,3 +86,22 @@ def test_before_any_label_is_known_a_third_each() -> None:
     labels = make_labels(50)
     found = naive_forecasts(labels, labels[:1].select("decision_at", fold=pl.lit("f")))
     assert found.select("p_short", "p_neutral", "p_long").rows() == [(pytest.approx(1 / 3),) * 3] * 3
+
+
+def test_activity_of_a_model_is_its_neutral_and_the_prior_s_split_and_ranks_nothing() -> None:
+    labels = make_labels(200)
+    decisions = labels[100:150].select("decision_at", fold=pl.lit("fold_00"))
+    prior = naive_forecasts(labels, decisions).filter(pl.col("model") == PRIOR)
+    p = np.random.default_rng(1).dirichlet([2, 3, 4], 50)
+    told = decisions.with_columns(
+        model=pl.lit("m"), p_short=p[:, 0], p_neutral=p[:, 1], p_long=p[:, 2], e_r=pl.lit(0.1), label=labels["label"][100:150]
+    )
+    found = activity_only(told, prior)
+    share = prior["p_long"][0] / (prior["p_long"][0] + prior["p_short"][0])
+    assert found["p_neutral"].to_list() == told["p_neutral"].to_list()
+    assert found["p_long"].to_numpy() == pytest.approx((p[:, 0] + p[:, 2]) * share)
+    assert found.select(pl.sum_horizontal("p_short", "p_neutral", "p_long")).to_series().to_numpy() == pytest.approx(np.ones(50))
+    assert found["ranking"].to_list() == [0.0] * 50
+    assert found["e_r"].null_count() == 50
+    assert found["model"].unique().to_list() == [ACTIVITY + "m"]
+    assert found["label"].equals(told["label"])
