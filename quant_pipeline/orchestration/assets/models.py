@@ -17,7 +17,10 @@ from quant_pipeline.orchestration.partitions import split_key, symbol_folds
 from quant_pipeline.orchestration.results import Result, markdown_table, table_result
 from quant_pipeline.orchestration.versions import code_version
 
-ROOMS = ("models/base", "models/contract", "models/probabilities", "models/scaling", "models/preparation/preparation", "views")
+ROOMS = (
+    "models/base", "models/contract", "models/fold", "models/probabilities", "models/scaling", "models/preparation/preparation",
+    "labels/weights", "views",
+)  # fmt: skip
 """What every model's value depends on beside its own module."""
 INPUTS = ("features", "labels", "sample_weights", "splits", "selection")
 
@@ -35,7 +38,8 @@ def model_assets(house: House) -> list[dg.AssetsDefinition]:
 def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
     params = registry.create(settings.name, settings.params).params
     family = registry.get(settings.name).spec.family
-    shaping = (params, feature_set(settings.feature_set), house.experiment.seed, house.experiment.splits)
+    experiment = house.experiment
+    shaping = (params, feature_set(settings.feature_set), experiment.seed, experiment.splits, experiment.weights)
     version = code_version(f"models/{family}/{settings.name}", *ROOMS, settings=shaping)
 
     @described(
@@ -58,22 +62,20 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
         selection: Preparation,
         bars: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.models.contract import make_samples
+        from quant_pipeline.models.fold import FoldTables, fit_model
         from quant_pipeline.validation.splits import fold_rows
 
         _, fold = split_key(context.partition_key)
         rows = fold_rows(splits, str(fold), labels, house.experiment.splits)
-        columns = selection.columns(settings.feature_set, house.experiment.rungs)
-        samples = make_samples(selection.table(features, bars), labels, sample_weights, columns)
-        fitted = registry.create(settings.name, settings.params)
-        metrics = fitted.fit(samples.take(rows.train), samples.take(rows.valid), house.experiment.seed)
+        tables = FoldTables(features, bars, labels, sample_weights)
+        fitted, metrics = fit_model(tables, selection, rows.train, rows.valid, settings, house.experiment)
         importance = fitted.feature_importance().head(15)
         return dg.MaterializeResult(
             value=fitted,
             metadata={
                 **asdict(metrics),
                 "class_counts": list(metrics.class_counts),
-                "features": len(columns),
+                "features": len(fitted.columns),
                 "importance": dg.MetadataValue.md(markdown_table(importance)),
             },
         )
@@ -106,16 +108,15 @@ def _oof(house: House) -> dg.AssetsDefinition:
         **models: Any,
     ) -> Result:
         from quant_pipeline.ensemble.oof import oof_frame
-        from quant_pipeline.models.contract import make_samples
+        from quant_pipeline.models.fold import predict_block
         from quant_pipeline.orchestration.figures import lines
         from quant_pipeline.validation.splits import fold_rows
 
         _, fold = split_key(context.partition_key)
         block = labels[fold_rows(splits, str(fold), labels, house.experiment.splits).oof]
-        view = make_samples(selection.table(features, bars), block).view
+        told = predict_block(features, bars, block, selection, {name: models[f"model_{name}"] for name in names})
         frame = pl.concat(
-            oof_frame(models[f"model_{name}"].predict(view), timestamp=block["timestamp"], fold=str(fold), model=name)
-            for name in names
+            oof_frame(said, timestamp=block["timestamp"], fold=str(fold), model=name) for name, said in told.items()
         )
         first = frame.filter(pl.col("model") == names[0])
         return table_result(
