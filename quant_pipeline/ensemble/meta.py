@@ -106,7 +106,7 @@ def fit_meta(
         models: base models in the order that the learner will expect.
         ensemble: method and L2 strength.
         calibration: methods that compete; the smallest nested log-loss wins, ties go to the one named first.
-        until: rows whose label ended at or after this moment (UTC) are left out. Pass the first decision of the final
+        until: rows whose label or horizon ended at or after this moment (UTC) are left out. Pass the first decision of the final
             test span, so that no label of these rows was still open when it began.
 
     Raises:
@@ -124,7 +124,8 @@ def fit_meta(
 
 
 def _known_by(predictions: pl.DataFrame, labels: pl.DataFrame, until: datetime) -> pl.DataFrame:
-    late = labels.filter(pl.col("label_end") >= until).select("decision_at")
+    ends = pl.max_horizontal(pl.col("^label_end|horizon_end$"))  # the payoffs read returns, known at the later of the two
+    late = labels.filter(ends >= until).select("decision_at")
     return predictions.join(late, on="decision_at", how="anti", maintain_order="left")
 
 
