@@ -27,6 +27,7 @@ from quant_pipeline.validation.truncation import (
     not_yet_known,
     rows_audit,
     spoilt,
+    trending,
     truncation_audit,
 )
 
@@ -43,7 +44,9 @@ def audit_tables(training: Training) -> pl.DataFrame:
     return pl.concat([
         _barriers(training),
         prefix_audit(training.labels_at, training.labels, cuts, at="horizon_end"),
-        prefix_audit(training.weights_at, training.weights, cuts, at="known_at"),
+        prefix_audit(
+            lambda cut: training.weights_of(training.labels_at(cut), cut), training.weights, cuts, at="known_at"
+        ),
         truncation_audit({"splits": frame_hash(training.splits)}, lambda: {"splits": frame_hash(
             make_splits(training.labels, training.experiment.splits))}, where="boundaries", at=training.end),
         label_audit(training.labels, training.path, rules, _spread(training.labels.height, WALKED)),
@@ -103,12 +106,11 @@ def require_sound(faults: pl.DataFrame, symbol: str) -> None:
 def _barriers(training: Training) -> pl.DataFrame:
     experiment, primary, path = training.experiment, training.primary, training.path
     until = first_training_end(primary["known_at"], experiment.splits)
-    known = pl.col("known_at") <= until
 
     def again() -> dict[str, str]:
         if experiment.splits.scheme in {"expanding", "rolling"}:
             _demand_before_folds(training, until)
-        bars, steps = primary.filter(known), path.filter(known)
+        bars, steps = trending(primary, until), trending(path, until)
         tuned = tune_barriers(bars, steps, experiment.labels, training.costs, until=until, seed=experiment.seed)
         return {"barriers": tuned.model_dump_json()}
 

@@ -62,9 +62,9 @@ class Training:
         made = label_bars(self.primary.filter(known), self.path.filter(known), self.barriers, self.costs)[0]
         return made.join(self.features, on="decision_at", how="semi", maintain_order="left")
 
-    def weights_at(self, moment: datetime) -> pl.DataFrame:
-        """WEIGHTS made of the bars that were known at `moment`."""
-        return sample_weights(self.labels_at(moment), self.experiment.weights, self.path.filter(pl.col("known_at") <= moment))
+    def weights_of(self, labels: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+        """WEIGHTS of the labels that were there at `moment`."""
+        return sample_weights(labels, self.experiment.weights, self.path.filter(pl.col("known_at") <= moment))
 
     @property
     def test_start(self) -> datetime:
@@ -99,7 +99,8 @@ class World:
     def tables(self) -> FoldTables:
         """FEATURES, bars, LABELS and WEIGHTS of this world."""
         moment, seed = self.moment, self.training.experiment.seed
-        labels, weights = self.training.labels_at(moment), self.training.weights_at(moment)
+        labels = self.training.labels_at(moment)
+        weights = self.training.weights_of(labels, moment)
         features = self.training.features.filter(pl.col("decision_at") <= moment)
         told = (spoilt(frame, self._learned_in(frame), seed=seed) for frame in (features, labels, weights))
         known, outcomes, raw = told

@@ -28,6 +28,8 @@ SPOILT = -100.0
 """Spoilt numbers are dealt to other rows, mirrored and stretched: whoever reads them says something else."""
 CLOSE_ENOUGH = 1e-9
 """Of returns, where the labels' arithmetic and the oracle's may round differently."""
+TREND = 0.01
+"""Rise of a spoilt market, an hour, as a logarithm: several ranges of an ordinary hour, so that other barriers pay."""
 CLASSES = 3
 OUTCOMES = ("label", "touched", "long_return", "short_return", "label_end")
 """Columns of LABELS that are known at `label_end`; the others were at the decision, or are only at `horizon_end`."""
@@ -85,6 +87,14 @@ def not_yet_known(labels: pl.DataFrame, moment: datetime, *, seed: int) -> pl.Da
     later = {name: pl.col("label_end") > moment for name in OUTCOMES} | {"forward_return": pl.col("horizon_end") > moment}
     present = [name for name in later if name in labels.columns]
     return labels.with_columns(pl.when(later[name]).then(wrong[name]).otherwise(name).alias(name) for name in present)
+
+
+def trending(bars: pl.DataFrame, since: datetime) -> pl.DataFrame:
+    """RUNG BARS that rise by `TREND` an hour from `since` on, and of the bars after it the first half only."""
+    later = pl.col("timestamp") >= since
+    hours = pl.max_horizontal(pl.lit(0.0), (pl.col("timestamp") - since).dt.total_minutes() / 60)
+    known = bars.height - bars.filter(later).height
+    return bars.with_columns(pl.col("open", "high", "low", "close") * (TREND * hours).exp())[: (bars.height + known) // 2]
 
 
 def rows_audit(
