@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -167,20 +168,20 @@ def test_an_asset_that_selects_on_all_rows_is_told(honest):
     assert {"holdout: selection", "holdout: regimes"} <= found
 
 
-def _valid_to_the_end(fit, tables, chosen, train, valid, *rest):
+def _valid_to_the_end(fit, tables, chosen, train, valid, *rest: Any):
     return fit(tables, chosen, train, np.arange(valid[0], tables.labels.height), *rest)
 
 
-def _all_rows(fit, tables, regimes, train, *rest):
+def _all_rows(fit, tables, regimes, _, *rest: Any):
     return fit(tables, regimes, np.arange(tables.labels.height), *rest)
 
 
-def _longer_seed(fit, tables, *rest):
+def _longer_seed(fit, tables, *rest: Any):
     *rest, experiment = rest
     return fit(tables, *rest, experiment.model_copy(update={"seed": experiment.seed + tables.labels.height}))
 
 
-def _all_bars(fit, bars, labels, train, experiment):
+def _all_bars(fit, bars, labels, _, experiment):
     return fit(bars, labels, np.arange(labels.height), experiment)
 
 
@@ -201,7 +202,7 @@ def test_a_fit_that_reads_later_rows_is_told(honest, edit, name, wrong, found):
     assert f"holdout: {found}" in honest.holdout_faults()
 
 
-def _filled(make, features, *rest):
+def _filled(make, features, *rest: Any):
     medians = [pl.col(name).fill_null(features[name].median()) for name in features.columns if name.startswith("log_return")]
     return make(features.with_columns(medians), *rest)
 
@@ -233,7 +234,7 @@ def test_weights_scaled_by_all_rows_are_told(honest, edit, monkeypatch):
 TUNED = EXPERIMENT.model_copy(update={"labels": EXPERIMENT.labels.model_copy(update={"tune_trials": 16})})
 
 
-def _without_until(tune, *given, until, **rest):
+def _without_until(tune, *given, until, **rest: Any):
     return tune(*given, until=until + timedelta(days=999), **rest)
 
 
@@ -256,19 +257,19 @@ def test_tuning_that_reaches_into_the_first_block_is_told(honest):
     assert "tuning" in where(fit_audit.audit_tables(replace(honest.tables, splits=early)))
 
 
-def _no_pause(label, primary, path, *rest):
+def _no_pause(label, primary, path, *rest: Any):
     made, ledger = label(primary, path, *rest)
     following = primary.select(pl.col("known_at").alias("decision_at"), pause=pl.col("timestamp").shift(-1) - pl.col("known_at"))
     return made.join(following.filter(pl.col("pause") < timedelta(hours=2)), on="decision_at", how="semi"), ledger
 
 
-def _moving(label, *given):
+def _moving(label, *given: Any):
     made, ledger = label(*given)
     return made.filter(pl.col("forward_return").abs() > 5e-4), ledger
 
 
 def _earlier(column, by):
-    def wrong(label, *given):
+    def wrong(label, *given: Any):
         made, ledger = label(*given)
         return made.with_columns(pl.max_horizontal(pl.col(column) - by, "entry_at").alias(column)), ledger
 
@@ -312,7 +313,7 @@ def test_fold_rows_chosen_by_their_outcomes_are_told(honest, edit, wrong, role):
 
 
 def test_a_meta_learner_on_labels_that_are_open_when_the_holdout_starts_is_told(honest, edit):
-    edit("_known_by", lambda _, predictions, labels, until: predictions, meta)
+    edit("_known_by", lambda _, predictions, *later: predictions, meta)
     assert "meta_learner: learner" in honest.meta_faults()
 
 
@@ -336,7 +337,7 @@ def test_the_bundle_says_nothing_of_the_final_test_span(honest, tmp_path, monkey
     assert sealed(made.labels, made.features, "a") == sealed(other, spoilt, "b")
     honest_facts = build._facts
 
-    def with_threshold(parts, rows, *rest):
+    def with_threshold(parts, rows, *rest: Any):
         facts, happened = honest_facts(parts, rows, *rest), parts.labels[rows.oof]["forward_return"]
         return facts.model_copy(update={"metrics": {**facts.metrics, "threshold": float(happened.abs().median())}})
 

@@ -41,8 +41,14 @@ def fit_audit_assets(house: House) -> list[dg.AssetsDefinition]:
             dg.AssetCheckSpec(CHECK, asset="fit_audit", description="Fits and rows come out the same without what follows them.")
         ],
     )
-    def fit_audit(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **given: Any) -> Result:
-        faults = _faults(house, context.partition_key, given)
+    def fit_audit(
+        context: dg.AssetExecutionContext,
+        house: dg.ResourceParam[House],
+        selection: dict[str, Preparation],
+        meta_learner: MetaFit,
+        **given: Any,
+    ) -> Result:
+        faults = _faults(house, context.partition_key, {**given, "selection": selection, "meta_learner": meta_learner})
         check = dg.AssetCheckResult(
             check_name=CHECK, passed=faults.is_empty(), severity=dg.AssetCheckSeverity.ERROR,
             metadata={"faults": faults.height, "fold": HOLDOUT, "named": ", ".join(faults["where"].unique(maintain_order=True))},
