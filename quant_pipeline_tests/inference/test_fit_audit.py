@@ -234,7 +234,7 @@ def test_weights_scaled_by_all_rows_are_told(honest, edit, monkeypatch):
 TUNED = EXPERIMENT.model_copy(update={"labels": EXPERIMENT.labels.model_copy(update={"tune_trials": 16})})
 
 
-def _without_until(tune, *given, until, **rest: Any):
+def _without_until(tune, *given: Any, until: datetime, **rest: Any):
     return tune(*given, until=until + timedelta(days=999), **rest)
 
 
@@ -313,7 +313,7 @@ def test_fold_rows_chosen_by_their_outcomes_are_told(honest, edit, wrong, role):
 
 
 def test_a_meta_learner_on_labels_that_are_open_when_the_holdout_starts_is_told(honest, edit):
-    edit("_known_by", lambda _, predictions, *later: predictions, meta)
+    edit("_known_by", lambda *given: given[1], meta)
     assert "meta_learner: learner" in honest.meta_faults()
 
 

@@ -15,7 +15,7 @@ from quant_pipeline.config.universe import Costs
 from quant_pipeline.labels.triple_barrier import label_bars
 from quant_pipeline.labels.tuning import tune_barriers
 from quant_pipeline.labels.weights import mean_one, sample_weights, weights_among
-from quant_pipeline.validation.leaks.bench import HOUR, SETTINGS, Planted, candles
+from quant_pipeline.validation.leaks.bench import SETTINGS, Planted, candles
 from quant_pipeline.validation.splits import FoldRows, fold_rows, make_splits
 from quant_pipeline.validation.truncation import (
     existence_audit,
@@ -147,7 +147,7 @@ def weighed(first: pl.DataFrame, told: pl.DataFrame) -> object:
 
 def open_returns(*, leak: bool) -> pl.DataFrame:
     """Mean forward return of the labels that ended before a moment; of those whose horizon had not, it is not known yet."""
-    moment = labels()["label_end"][LEARNED] + HOUR
+    moment = labels()[LEARNED:].filter(pl.col("label_end") < pl.col("horizon_end"))["label_end"][0]
     gate = "label_end" if leak else "horizon_end"
 
     def make(given: pl.DataFrame) -> dict[str, str]:
