@@ -28,9 +28,12 @@ def fit_audit_assets(house: House) -> list[dg.AssetsDefinition]:
     models = {f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}
     rungs = {f"bars_{rung}": dg.AssetIn(key=rung_key(rung)) for rung in experiment.ladder}
 
+    fits = (experiment.seed, experiment.primary, experiment.regime_states, experiment.selection, experiment.models)
+    shaping = (*fits, experiment.labels, experiment.weights, experiment.splits, experiment.ensemble, experiment.calibration)
+
     @described(
         "ensemble",
-        code_version(*ROOMS, settings=(experiment,)),
+        code_version(*ROOMS, settings=shaping),
         kinds={"polars"},
         stored="table",
         name="fit_audit",
