@@ -12,6 +12,7 @@ from quant_pipeline.orchestration.assets.deploy import deploy_assets
 from quant_pipeline.orchestration.assets.embeddings import embedding_assets
 from quant_pipeline.orchestration.assets.ensemble import ensemble_assets
 from quant_pipeline.orchestration.assets.features import feature_assets
+from quant_pipeline.orchestration.assets.fit_audit import fit_audit_assets
 from quant_pipeline.orchestration.assets.ingest import ingest_assets
 from quant_pipeline.orchestration.assets.labels import label_assets
 from quant_pipeline.orchestration.assets.models import model_assets
@@ -36,6 +37,7 @@ FACTORIES = (
     preparation_assets,
     model_assets,
     ensemble_assets,
+    fit_audit_assets,
     deploy_assets,
     signal_assets,
     report_assets,

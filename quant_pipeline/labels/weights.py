@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 
 def sample_weights(labels: pl.DataFrame, settings: WeightSettings, path: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Weights of LABELS (n rows): timestamp, decision_at, quality, uniqueness, and weight, their product at mean 1.
+    """WEIGHTS of LABELS (n rows): timestamp, decision_at, known_at, quality, uniqueness, and weight, their raw product.
 
-    A part that `settings` switches off is 1 everywhere. `quality` and `uniqueness` of a row are known at its
-    `label_end`, as the label is; `weight` only adds the scale of the frame, which a trainer may set anew on its rows.
+    A part that `settings` switches off is 1 everywhere. `quality` is known at the row's `horizon_end`, as the row is.
+    `uniqueness` counts the labels that share the row's window; a label that was entered inside it becomes a row only at
+    its own `horizon_end`. So the row is known when the first label entered at or after its `label_end` is: `known_at`,
+    null while there is no such label. No scale is set here: a fit sets it on its own rows (`weights_among`, `mean_one`).
 
     Args:
         labels: LABELS, sorted by decision_at.
@@ -34,11 +36,40 @@ def sample_weights(labels: pl.DataFrame, settings: WeightSettings, path: pl.Data
     ones = np.ones(labels.height)
     quality = label_quality(labels, _path(path)) if settings.quality else ones
     uniqueness = average_uniqueness(labels) if settings.uniqueness else ones
-    product = quality * uniqueness
-    weight = product / product.mean() if labels.height else product
+    known = labels["horizon_end"].gather(_first_after(labels)) if settings.uniqueness else labels["horizon_end"]
     return labels.select("timestamp", "decision_at").with_columns(
-        pl.Series("quality", quality), pl.Series("uniqueness", uniqueness), pl.Series("weight", weight)
-    )
+        known.alias("known_at"), pl.Series("quality", quality), pl.Series("uniqueness", uniqueness),
+        pl.Series("weight", quality * uniqueness),
+    )  # fmt: skip
+
+
+def weights_among(labels: pl.DataFrame, weights: pl.DataFrame, settings: WeightSettings) -> pl.DataFrame:
+    """Weights of the rows of one fit, (n,): decision_at and weight, in the rows and order of `labels`.
+
+    Uniqueness is measured again among these rows alone. That of WEIGHTS also counts labels which the fit leaves out:
+    purged rows, and rows that were not there yet when the fold ended.
+
+    Args:
+        labels: LABELS of the rows to be fitted, sorted by decision_at.
+        weights: WEIGHTS, of at least these rows.
+        settings: whether uniqueness is used.
+
+    Raises:
+        DataError: a label without a weight.
+    """
+    found = labels.select("decision_at").join(weights, on="decision_at", how="left", maintain_order="left")
+    if found["quality"].null_count():
+        raise DataError(
+            "sample weights", found=f"none for {found['quality'].null_count()} labels", wanted="one for each label",
+            mend="run: quant materialize sample_weights/SYMBOL",
+        )  # fmt: skip
+    uniqueness = average_uniqueness(labels) if settings.uniqueness else np.ones(labels.height)
+    return found.select("decision_at", weight=pl.col("quality") * pl.Series(uniqueness))
+
+
+def mean_one(weight: Floats) -> Floats:
+    """The weights of the rows of one fit, (n,), at mean 1: a penalty then means the same in every fold."""
+    return weight / weight.mean() if weight.size else weight
 
 
 def label_quality(labels: pl.DataFrame, path: pl.DataFrame) -> Floats:
@@ -74,6 +105,12 @@ def average_uniqueness(labels: pl.DataFrame) -> Floats:
     entries = microseconds(labels["entry_at"])
     stops = np.searchsorted(entries, microseconds(labels["label_end"]), side="left")
     return _mean_share(np.maximum(stops, np.arange(labels.height) + 1))
+
+
+def _first_after(labels: pl.DataFrame) -> pl.Series:
+    """(n,) position of the first label entered when a row's class was known; null where there is none yet."""
+    after = np.searchsorted(microseconds(labels["entry_at"]), microseconds(labels["label_end"]), side="left")
+    return pl.select(pl.when(pl.Series(after) < labels.height).then(pl.Series(after))).to_series()
 
 
 @compiled

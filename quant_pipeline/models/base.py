@@ -73,6 +73,7 @@ class ThreeClassModel(ABC, Generic[V]):
             ModelError: another kind of view, too few rows, or columns of `valid` that are not those of `train`.
         """
         self._accept(train, valid)
+        train, valid = train.to_fit(), valid.to_fit()
         shares = class_shares(train.label)
         self.columns, self.seed = train.view.columns, seed
         self.shares, self.class_returns = tuple(shares.tolist()), class_means(train.returns, train.label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from quant_pipeline.config.model import Settings
 from quant_pipeline.errors import DataError, ModelError
+from quant_pipeline.labels.weights import mean_one
 from quant_pipeline.models.probabilities import CLASSES
 from quant_pipeline.views.feature_matrix import FeatureMatrix, from_frame
 from quant_pipeline.views.view import View
@@ -57,7 +58,7 @@ class Samples(Generic[V]):
     Attributes:
         view: the inputs, (n, …).
         label: (n,) Int8 of -1, 0, 1; known only at each row's `label_end`.
-        weight: (n,) finite, >= 0, not all 0.
+        weight: (n,) finite, >= 0, not all 0; of any scale, `to_fit` sets it.
         returns: (n,) gross simple forward returns, what `e_r` is learned from.
     """
 
@@ -92,6 +93,10 @@ class Samples(Generic[V]):
     def take(self, rows: NDArray[np.int64]) -> Samples[V]:
         """The samples of `rows` (positions), in that order."""
         return Samples(self.view.take(rows), self.label[rows], self.weight[rows], self.returns[rows])
+
+    def to_fit(self) -> Samples[V]:
+        """The same rows with weights of mean 1 among them: what a model or a forest is fitted on."""
+        return replace(self, weight=mean_one(self.weight))
 
 
 def make_samples(

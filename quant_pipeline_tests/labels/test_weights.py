@@ -12,7 +12,8 @@ from quant_pipeline.config.experiment import LabelSettings, WeightSettings
 from quant_pipeline.config.universe import Costs
 from quant_pipeline.errors import DataError
 from quant_pipeline.labels.triple_barrier import label_bars
-from quant_pipeline.labels.weights import average_uniqueness, label_quality, sample_weights
+from quant_pipeline.labels.weights import average_uniqueness, label_quality, mean_one, sample_weights, weights_among
+from quant_pipeline.validation.audit import prefix_audit, random_cuts
 
 BOTH = WeightSettings()
 HOUR = timedelta(hours=1)
@@ -56,7 +57,7 @@ def test_weights_equal_the_slow_oracle(market, seed, side, fee):
     assert weights["quality"].to_list() == pytest.approx(slow_quality(labels, path))
     assert weights["quality"].is_between(0.5, 1.5).all()
     assert weights["uniqueness"].is_between(0, 1, closed="right").all()
-    assert weights["weight"].mean() == pytest.approx(1)
+    assert weights["weight"].to_list() == (weights["quality"] * weights["uniqueness"]).to_list()
 
 
 def test_quality_falls_as_the_path_comes_nearer_to_another_verdict(market):
@@ -87,14 +88,60 @@ def test_uniqueness_of_a_label_does_not_change_when_later_labels_arrive(market):
     assert np.array_equal(average_uniqueness(first)[settled], average_uniqueness(labels)[:31][settled])
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10_000), side=st.sampled_from(["long", "two_sided"]), quality=st.booleans(), uniqueness=st.booleans())
+def test_a_weight_is_the_same_from_the_moment_that_it_is_known(market, seed, side, quality, uniqueness):
+    """The prefix audit of WEIGHTS, whose `known_at` tells from when a row may be used; at cuts just there and just before."""
+    parts = WeightSettings(quality=quality, uniqueness=uniqueness)
+    path = market.random(seed, 240, tick=0.1)
+    rules = LabelSettings(tp_atr=1, sl_atr=1, atr_period=3, max_bars=4, side=side)
+
+    def compute(cut):
+        known = path.filter(pl.col("known_at") <= cut)
+        primary = market.wider(path, 5).filter(pl.col("known_at") <= cut)
+        return sample_weights(label_bars(primary, known, rules, Costs(fee_bps=1))[0], parts, known)
+
+    full = compute(path["known_at"][-1])
+    assert full["known_at"].count() > 30
+    edges = random_cuts(full["known_at"], 3, seed=seed)
+    cuts = [*edges, *(edge - timedelta(microseconds=1) for edge in edges), *random_cuts(path["known_at"][60:], 3, seed=seed)]
+    assert prefix_audit(compute, full, cuts, at="known_at").to_dicts() == []
+
+
+def test_a_fit_weighs_its_rows_by_each_other_alone(market):
+    """Whatever the labels outside a fit are, and whether they are there at all, its weights have the same bits."""
+    labels, path = some_labels(market, 3)
+    fitted = labels[5:30]
+    alone = weights_among(fitted, sample_weights(labels[:30], BOTH, path), BOTH)
+    unsettled = pl.col("decision_at") > fitted["decision_at"][-1]
+    later = labels.with_columns(label_end=pl.when(unsettled).then("horizon_end").otherwise("label_end"))
+    for other in (labels, later):
+        assert weights_among(fitted, sample_weights(other, BOTH, path), BOTH).equals(alone)
+    assert alone["weight"].to_list() == (label_quality(fitted, path) * average_uniqueness(fitted)).tolist()
+    plain = weights_among(fitted, sample_weights(labels, BOTH, path), WeightSettings(uniqueness=False))
+    assert plain["weight"].to_list() == label_quality(fitted, path).tolist()
+
+
+def test_a_row_without_a_weight_is_refused(market):
+    labels, path = some_labels(market, 3)
+    with pytest.raises(DataError, match="none for 1 labels"):
+        weights_among(labels, sample_weights(labels[1:], BOTH, path), BOTH)
+
+
+def test_weights_of_a_fit_have_mean_one():
+    assert mean_one(np.array([1.0, 2.0, 6.0])).tolist() == [1 / 3, 2 / 3, 2.0]
+    assert mean_one(np.empty(0)).size == 0
+
+
 def test_parts_can_be_switched_off(market):
     labels, path = some_labels(market, 1)
     plain = sample_weights(labels, WeightSettings(quality=False, uniqueness=False))
     assert plain["weight"].to_list() == [1.0] * labels.height
     only = sample_weights(labels, WeightSettings(uniqueness=False), path)
     assert only["uniqueness"].unique().to_list() == [1.0]
-    assert only["weight"].to_list() == pytest.approx((only["quality"] / only["quality"].mean()).to_list())
-    assert only.columns == ["timestamp", "decision_at", "quality", "uniqueness", "weight"]
+    assert only["weight"].to_list() == only["quality"].to_list()
+    assert only["known_at"].to_list() == labels["horizon_end"].to_list()
+    assert only.columns == ["timestamp", "decision_at", "known_at", "quality", "uniqueness", "weight"]
 
 
 def test_quality_needs_the_path(market):

@@ -166,6 +166,18 @@ def test_weights_are_used(name, toy):
 
 
 @every_model
+def test_only_the_ratios_of_weights_count(name, toy, tmp_path):
+    """A mean over other rows than the fitted ones would be such a factor; powers of two are exact in every library."""
+    train, valid = toy(600), toy(150, seed=1)
+    told = {}
+    for factor in (0.25, 1.0, 64.0):
+        model = fitted(name, replace(train, weight=factor * train.weight), replace(valid, weight=factor * valid.weight))
+        model.save(tmp_path / str(factor))
+        told[factor] = {path.name: path.read_bytes() for path in (tmp_path / str(factor)).iterdir()}
+    assert told[0.25] == told[1.0] == told[64.0]
+
+
+@every_model
 def test_expected_return_is_the_weighted_mean_of_the_training_classes(name, models, data):
     train, _, test = data
     means = np.array([train.returns[train.label == label].mean() for label in (-1, 0, 1)])

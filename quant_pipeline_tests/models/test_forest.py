@@ -30,7 +30,7 @@ def forest(problem):
 def booster(problem):
     values, index, weight = problem
     settings = SETTINGS | {"seed": 4}
-    return lightgbm.train(settings, lightgbm.Dataset(values, index, weight=weight, params=settings), ROUNDS)
+    return lightgbm.train(settings, lightgbm.Dataset(values, index, weight=weight / weight.mean(), params=settings), ROUNDS)
 
 
 def _holes(values):
@@ -73,3 +73,10 @@ def test_trees_without_a_split_are_leaves():
     forest = grow(few, np.arange(60) % 3, np.ones(60), seed=0)
     assert (forest.feature == -1).all()
     assert scores(forest.leaves(few.T.copy())).shape == (60, 3)
+
+
+def test_only_the_ratios_of_weights_count(problem):
+    values, index, weight = problem
+    one, other = (grow(values, index, factor * weight, 3) for factor in (1.0, 64.0))
+    assert np.array_equal(one.value, other.value, equal_nan=True)
+    assert np.array_equal(one.threshold, other.threshold, equal_nan=True)

@@ -18,7 +18,7 @@ def test_equals_scikit_learn_on_scaled_rows(toy):
     model = fit(train, toy(60, seed=1), clip=1e9)
     scaler = StandardScaler().fit(train.view.values.astype(np.float64))
     peer = LogisticRegression(C=1.0, max_iter=500).fit(
-        scaler.transform(train.view.values), train.label, sample_weight=train.weight
+        scaler.transform(train.view.values), train.label, sample_weight=train.weight / train.weight.mean()
     )
     expected = floored(peer.predict_proba(scaler.transform(test.view.values)))
     np.testing.assert_allclose(model.predict(test.view).probabilities, expected, atol=1e-6)
@@ -31,7 +31,7 @@ def test_two_classes_equal_scikit_learns_sigmoid(toy):
     train = train.take(np.flatnonzero(train.label != 0))
     model = fit(train, toy(60, seed=1))
     x = model.scaler.transform(train.view.values)
-    peer = LogisticRegression(C=1.0, max_iter=500).fit(x, train.label, sample_weight=train.weight)
+    peer = LogisticRegression(C=1.0, max_iter=500).fit(x, train.label, sample_weight=train.weight / train.weight.mean())
     p = model.predict(train.view).probabilities
     np.testing.assert_allclose(p[:, 2] / (p[:, 0] + p[:, 2]), peer.predict_proba(x)[:, 1], atol=2e-4)
 

@@ -4,10 +4,11 @@ import shutil
 from datetime import timedelta
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 
-from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.errors import LeakageError, MissingUpstreamError
 from quant_pipeline.inference.champion import Decision
 from quant_pipeline.orchestration.partitions import fold_key
 
@@ -55,7 +56,9 @@ def test_data_versions_are_kept(records):
 
 def test_the_checks_passed(trained_home):
     with trained_home.runner() as runner:
-        for asset, name in (("features", "prefix_audit"), ("meta_learner", "oof_integrity")):
+        for asset, name in (
+            ("features", "prefix_audit"), ("meta_learner", "oof_integrity"), ("fit_audit", "fold_truncation")
+        ):  # fmt: skip
             history = runner.instance.event_log_storage.get_asset_check_execution_history(
                 dg.AssetCheckKey(dg.AssetKey(asset), name), limit=5
             )
@@ -78,6 +81,30 @@ def test_a_feature_that_sees_the_future_fails_the_prefix_audit(home, monkeypatch
         newest = runner.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
     assert newest.status.value == "FAILED"
     assert newest.evaluation.metadata["differences"].value > 0
+
+
+def test_a_fit_that_reads_its_own_block_stops_the_bundle(home, monkeypatch):
+    """As if the asset handed the out-of-fold rows to early stopping; what the audit calls is not touched."""
+    from quant_pipeline.models import fold
+
+    honest = fold.fit_model
+
+    def peeking_fit(tables, preparation, train, valid, settings, experiment):
+        later = np.arange(valid[0], tables.labels.height)
+        return honest(tables, preparation, train, later, settings, experiment)
+
+    bundles = sorted((home.data / "bundles").rglob("manifest.json"))
+    with home.runner() as runner:
+        with monkeypatch.context() as edit:
+            edit.setattr(fold, "fit_model", peeking_fit)
+            runner.materialize([dg.AssetKey(["models", "logistic"])], fold_key(SYMBOL, "holdout"))
+        runner.materialize([dg.AssetKey("fit_audit")], SYMBOL)
+        key = dg.AssetCheckKey(dg.AssetKey("fit_audit"), "fold_truncation")
+        newest = runner.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
+        assert newest.status.value == "FAILED"
+        with pytest.raises(LeakageError, match="training of BTC-USD: found holdout: models/logistic depends on what it may not"):
+            runner.run(SYMBOL, until="ensemble")
+    assert sorted((home.data / "bundles").rglob("manifest.json")) == bundles
 
 
 def test_one_rung_can_be_made_alone(home):

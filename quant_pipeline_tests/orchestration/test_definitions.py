@@ -21,13 +21,13 @@ ASSETS = {
     "splits": {"splits"},
     "preparation": {"regimes", "selection"},
     "models": {"models/lightgbm", "models/xgboost", "models/logistic", "oof_predictions"},
-    "ensemble": {"meta_learner"},
+    "ensemble": {"meta_learner", "fit_audit"},
     "deploy": {"bundle", "champion"},
     "reports": {"skill_report", "backtest", "drift_report", "pattern_gallery", "feature_dictionary"},
     "signals": {"signals"},
 }  # fmt: skip
 TABLES = ("features", "pattern_features", "macro_features", "news_features")
-CHECKS = {*((table, "prefix_audit") for table in TABLES), ("meta_learner", "oof_integrity")}
+CHECKS = {*((table, "prefix_audit") for table in TABLES), ("meta_learner", "oof_integrity"), ("fit_audit", "fold_truncation")}
 LOOK = """
 import json, sys, time
 start = time.process_time()

@@ -41,7 +41,7 @@ def test_a_second_run_reuses_everything(home):
     with home.runner() as runner:
         summary = runner.run(SYMBOL)
     assert set(summary.made) == ALWAYS
-    assert len(summary.reused) == 32
+    assert len(summary.reused) == 33
     after = home.contents()
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == set()
 
@@ -53,7 +53,8 @@ def test_a_changed_model_is_made_again_with_what_depends_on_it(home):
     ]
     with home.runner(home.house(models=models)) as runner:
         summary = runner.run(SYMBOL, until="ensemble")
-    remade = of_folds("models/logistic", "oof_predictions") | of_symbol("raw_bars", "meta_learner", "bundle", "champion")
+    whole = of_symbol("raw_bars", "meta_learner", "fit_audit", "bundle", "champion")
+    remade = of_folds("models/logistic", "oof_predictions") | whole
     assert set(summary.made) == remade
     assert set(summary.reused) == of_folds("regimes", "selection", "models/lightgbm") | of_symbol(
         *BARS, *CHANNELS, "features", "barriers", "labels", "sample_weights", "splits"

@@ -123,7 +123,7 @@ def test_a_run_that_failed_goes_on_where_it_stopped(home, monkeypatch):
                 runner.run(SYMBOL, until="ensemble")
         summary = runner.run(SYMBOL, until="ensemble")
     assert f"oof_predictions|{fold_key(SYMBOL, 'fold_00')}" in summary.reused
-    assert set(summary.made) == {f"{name}|{SYMBOL}" for name in ("raw_bars", "meta_learner", "bundle", "champion")}
+    assert set(summary.made) == {f"{name}|{SYMBOL}" for name in ("raw_bars", "meta_learner", "fit_audit", "bundle", "champion")}
 
 
 def test_what_a_killed_run_left_half_written_is_swept(bare_home):

@@ -155,19 +155,14 @@ def audit_labels(market: Market, cuts: list[datetime], costs) -> pl.DataFrame:
         atr = lay_course(rungs[PRIMARY], finest_path(rungs), settings.atr_period).atr
         return rungs[PRIMARY].select("timestamp", decision_at="known_at", atr=pl.Series(atr))
 
-    full = labels(market.end)
-    path = finest_path(market.rungs)
-
     def weights(cut: datetime) -> pl.DataFrame:
-        begun, walked = full.filter(pl.col("entry_at") < cut), path.filter(pl.col("known_at") <= cut)
-        made = sample_weights(begun, WeightSettings(), walked).drop("weight")
-        return made.with_columns(begun["label_end"]).filter(pl.col("label_end") <= cut)
+        return sample_weights(labels(cut), WeightSettings(), finest_path(market.rungs_at(cut)))
 
     return pl.concat(
         [
-            prefix_audit(labels, full, cuts, at="horizon_end"),
+            prefix_audit(labels, labels(market.end), cuts, at="horizon_end"),
             prefix_audit(ranges, ranges(market.end), cuts),
-            prefix_audit(weights, weights(market.end), cuts, at="label_end"),
+            prefix_audit(weights, weights(market.end), cuts, at="known_at"),
         ]
     )
 

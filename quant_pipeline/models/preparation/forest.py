@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from quant_pipeline.features.kernels import FloatArray
 from quant_pipeline.jit import compiled
+from quant_pipeline.labels.weights import mean_one
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -80,11 +81,11 @@ def scores(leaves: FloatArray) -> FloatArray:
 
 
 def grow(values: Values, index: Ints, weight: FloatArray, seed: int) -> Forest:
-    """Boost `ROUNDS` times three small trees on (n, columns), class index 0 to 2 and (n,) weights."""
+    """Boost `ROUNDS` times three small trees on (n, columns), class index 0 to 2 and (n,) weights of any scale."""
     import lightgbm
 
     settings = SETTINGS | {"seed": seed}
-    data = lightgbm.Dataset(values, index, weight=weight, params=settings, free_raw_data=True)
+    data = lightgbm.Dataset(values, index, weight=mean_one(weight), params=settings, free_raw_data=True)
     booster = lightgbm.train(settings, data, ROUNDS)
     gains = np.asarray(booster.feature_importance("gain"), dtype=np.float64)
     return _flat([tree["tree_structure"] for tree in booster.dump_model()["tree_info"]], gains)

@@ -45,14 +45,17 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         features: pl.DataFrame,
         labels: pl.DataFrame,
         splits: pl.DataFrame,
+        fit_audit: pl.DataFrame,
         selection: dict[str, Preparation],
         bars: pl.DataFrame,
         **models: dict[str, Any],
     ) -> Result:
         from quant_pipeline.inference.build import BundleParts, build_bundle
+        from quant_pipeline.inference.fit_audit import require_sound
         from quant_pipeline.orchestration.figures import lines
 
         symbol = context.partition_key
+        require_sound(fit_audit, symbol)
         final = fold_key(symbol, HOLDOUT)
         fitted = {name: models[f"model_{name}"][final] for name in names}
         parts = BundleParts(fitted, meta_learner, selection[final], features, bars, labels, splits)
@@ -73,7 +76,7 @@ def _bundle(house: House) -> dg.AssetsDefinition:
 
 
 def _parts(house: House, names: list[str]) -> dict[str, dg.AssetIn]:
-    tables = {name: dg.AssetIn() for name in ("meta_learner", "features", "labels", "splits", "selection")}
+    tables = {name: dg.AssetIn() for name in ("meta_learner", "features", "labels", "splits", "fit_audit", "selection")}
     return {**tables, **primary_bars(house), **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}}
 
 

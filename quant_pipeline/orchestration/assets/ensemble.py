@@ -38,20 +38,13 @@ def ensemble_assets(house: House) -> list[dg.AssetsDefinition]:
         labels: pl.DataFrame,
         splits: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.ensemble.known import gate_of
-        from quant_pipeline.ensemble.meta import fit_meta
+        from quant_pipeline.ensemble.fit import fit_ensemble
         from quant_pipeline.orchestration.figures import counts
-        from quant_pipeline.validation.paths import averaged, paths
 
-        experiment = house.experiment
         final = fold_key(context.partition_key, HOLDOUT)
         rows = pl.concat(frame for key, frame in sorted(oof_predictions.items()) if key != final)
         test_start = splits.filter(pl.col("fold") == HOLDOUT, pl.col("role") == "oof")["start"][0]
-        repeated = experiment.splits.scheme == "combinatorial"
-        fit = fit_meta(
-            averaged(rows) if repeated else rows, labels, names, experiment.ensemble, experiment.calibration,
-            until=test_start, gate=gate_of(experiment.splits), paths=paths(rows) if repeated else None,
-        )  # fmt: skip
+        fit = fit_ensemble(rows, labels, names, house.experiment, test_start)
         losses = dict(fit.report.select("name", "log_loss").iter_rows())
         return dg.MaterializeResult(
             value=fit,

@@ -93,7 +93,7 @@ def _weights(house: House) -> dg.AssetsDefinition:
         stored="table",
         ins={**_rungs(house), "labels": dg.AssetIn()},
         partitions_def=symbols(house),
-        description="Label quality (0.5 to 1.5) times average uniqueness, at mean 1.",
+        description="Label quality (0.5 to 1.5) times average uniqueness, raw; each fit sets the scale on its own rows.",
     )
     def sample_weights(
         context: dg.AssetExecutionContext, house: dg.ResourceParam[House], labels: pl.DataFrame, **bars: pl.DataFrame

@@ -32,12 +32,12 @@ def model_assets(house: House) -> list[dg.AssetsDefinition]:
 def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
     registry.create(settings.name, settings.params)
     feature_set(settings.feature_set)
-    rungs, module = house.experiment.rungs, registry.get(settings.name).__module__.split(".", 1)[1].replace(".", "/")
+    module = registry.get(settings.name).__module__.split(".", 1)[1].replace(".", "/")
 
     @described(
         "models",
         house,
-        reads=("seed", "splits"),
+        reads=("seed", "splits", "weights", "ladder", "features"),
         opened={"models/registry.py": (f"{module}.py",)},
         kinds={settings.name},
         stored="folder",
@@ -56,22 +56,20 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
         selection: Preparation,
         bars: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.models.contract import make_samples
+        from quant_pipeline.models.fold import FoldTables, fit_model
         from quant_pipeline.validation.splits import fold_rows
 
         _, fold = split_key(context.partition_key)
         rows = fold_rows(splits, str(fold), labels, house.experiment.splits)
-        columns = selection.columns(settings.feature_set, rungs)
-        samples = make_samples(selection.table(features, bars), labels, sample_weights, columns)
-        fitted = registry.create(settings.name, settings.params)
-        metrics = fitted.fit(samples.take(rows.train), samples.take(rows.valid), house.experiment.seed)
+        tables = FoldTables(features, bars, labels, sample_weights)
+        fitted, metrics = fit_model(tables, selection, rows.train, rows.valid, settings, house.experiment)
         importance = fitted.feature_importance().head(15)
         return dg.MaterializeResult(
             value=fitted,
             metadata={
                 **asdict(metrics),
                 "class_counts": list(metrics.class_counts),
-                "features": len(columns),
+                "features": len(fitted.columns),
                 "importance": dg.MetadataValue.md(markdown_table(importance)),
             },
         )
@@ -104,16 +102,15 @@ def _oof(house: House) -> dg.AssetsDefinition:
         **models: Any,
     ) -> Result:
         from quant_pipeline.ensemble.oof import oof_frame
-        from quant_pipeline.models.contract import make_samples
+        from quant_pipeline.models.fold import predict_block
         from quant_pipeline.orchestration.figures import lines
         from quant_pipeline.validation.splits import fold_rows
 
         _, fold = split_key(context.partition_key)
         block = labels[fold_rows(splits, str(fold), labels, house.experiment.splits).oof]
-        view = make_samples(selection.table(features, bars), block).view
+        told = predict_block(features, bars, block, selection, {name: models[f"model_{name}"] for name in names})
         frame = pl.concat(
-            oof_frame(models[f"model_{name}"].predict(view), timestamp=block["timestamp"], fold=str(fold), model=name)
-            for name in names
+            oof_frame(said, timestamp=block["timestamp"], fold=str(fold), model=name) for name, said in told.items()
         )
         first = frame.filter(pl.col("model") == names[0])
         return table_result(

@@ -39,14 +39,13 @@ def _regimes(house: House) -> dg.AssetsDefinition:
         labels: pl.DataFrame,
         splits: pl.DataFrame,
     ) -> Result:
+        from quant_pipeline.models.fold import fit_regimes
         from quant_pipeline.orchestration.figures import lines
         from quant_pipeline.validation.splits import fold_rows
 
         experiment, (symbol, fold) = house.experiment, split_key(context.partition_key)
         rows = fold_rows(splits, str(fold), labels, experiment.splits)
-        fitted = RegimeModel.fit(
-            bars, labels["decision_at"].gather(rows.train), states=experiment.regime_states, seed=experiment.seed
-        )
+        fitted = fit_regimes(bars, labels, rows.train, experiment)
         told = fitted.probabilities(bars)
         figure = lines(told, "decision_at", [f"regime_p{state}" for state in range(fitted.states)], f"{symbol}, {fold}: regimes")
         return dg.MaterializeResult(
@@ -67,7 +66,7 @@ def _selection(house: House) -> dg.AssetsDefinition:
     @described(
         "preparation",
         house,
-        reads=("selection", "seed", "splits"),
+        reads=("selection", "seed", "splits", "weights"),
         kinds={"lightgbm"},
         stored="folder",
         ins={**{name: dg.AssetIn() for name in tables}, **primary_bars(house)},
@@ -84,23 +83,20 @@ def _selection(house: House) -> dg.AssetsDefinition:
         regimes: RegimeModel,
         bars: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.models.contract import make_samples
-        from quant_pipeline.models.preparation.preparation import Preparation, with_regimes
-        from quant_pipeline.models.preparation.selection import select
+        from quant_pipeline.models.fold import FoldTables, fit_selection
         from quant_pipeline.orchestration.figures import counts
         from quant_pipeline.validation.splits import fold_rows
 
         experiment, (symbol, fold) = house.experiment, split_key(context.partition_key)
         rows = fold_rows(splits, str(fold), labels, experiment.splits)
-        samples = make_samples(with_regimes(features, bars, regimes), labels, sample_weights)
-        chosen = select(samples.take(rows.train), labels["label_end"].gather(rows.train), experiment.selection, experiment.seed)
-        report = chosen.report
+        fitted = fit_selection(FoldTables(features, bars, labels, sample_weights), regimes, rows.train, experiment)
+        chosen, report = fitted.selection, fitted.selection.report
         fate = report["reason"].str.extract(
             r"^(kept|constant|empty|duplicate|wanders|correlation|past the best|in too few blocks)"
         )
         reasons = dict(fate.fill_null("other").value_counts(sort=True).iter_rows())
         return dg.MaterializeResult(
-            value=Preparation(regimes, chosen),
+            value=fitted,
             metadata={
                 "candidates": report.height,
                 "chosen": len(chosen.columns),

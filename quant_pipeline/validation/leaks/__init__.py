@@ -8,12 +8,15 @@ that catches nothing proves nothing. This is the one table; the functions are in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
+import polars as pl
 
-from quant_pipeline.validation.leaks import fits, structure, tables
+from quant_pipeline.validation.leaks import fits, future, structure, tables
 from quant_pipeline.validation.leaks.bench import Planted, of_candles
 from quant_pipeline.validation.leaks.fits import fitted, learned, predicted
+from quant_pipeline.validation.leaks.future import left_out, refitted, understated
 from quant_pipeline.validation.leaks.series import (
     CLOSE,
     FOUR_HOURS,
@@ -108,4 +111,20 @@ LEAKS = (
          learned(lambda rows: FoldRows(np.arange(rows.valid[0]), rows.valid, rows.oof))),
     Leak("row from its own fold", "oof", "an in-sample prediction as an out-of-fold one", predicted(lambda rows: rows.train)),
     Leak("row predicted twice", "oof", "overlapping blocks", predicted(lambda rows: np.append(rows.oof, rows.oof[-1]))),
+    Leak("rows before a pause left out", "truncation", "a decision dropped because the market rests after it",
+         left_out(pl.col("rest_until") - pl.col("decision_at") > timedelta(hours=3))),
+    Leak("rows with small moves left out", "truncation", "a decision dropped by the move that followed",
+         left_out(pl.col("forward_return").abs() < future.LITTLE)),
+    Leak("understated label_end", "truncation", "a label said to be known two hours early",
+         understated("label_end", timedelta(hours=2))),
+    Leak("understated horizon_end", "truncation", "a return said to be known two hours early",
+         understated("horizon_end", timedelta(hours=2))),
+    Leak("rows chosen by their outcome", "truncation", "only labels that hit a barrier are scored", future.rows_that_won),
+    Leak("barriers tuned on all bars", "truncation", "the blocks to be predicted choose the barriers", future.tuned),
+    Leak("whole-sample median fill", "truncation", "holes of training rows filled by later rows", refitted(future.median_fill)),
+    Leak("length of the data in a seed", "truncation", "a draw that tells how much data follows", refitted(future.seeded)),
+    Leak("weights scaled by all rows", "truncation", "sample weights over a mean with the holdout", refitted(future.weighed)),
+    Leak("threshold chosen with the holdout", "truncation", "the final span chooses when to trade", refitted(future.threshold)),
+    Leak("returns before their horizon", "truncation", "payoffs of labels that ended, whose returns are still open",
+         future.open_returns),
 )  # fmt: skip
