@@ -109,7 +109,7 @@ def test_an_error_that_nobody_foresaw_comes_out_too(home, monkeypatch):
 
 
 def test_a_run_that_failed_goes_on_where_it_stopped(home, monkeypatch):
-    from quant_pipeline.ensemble import meta
+    from quant_pipeline.ensemble import fit
 
     def fail(*_: object, **__: object) -> None:
         raise DataError("rows", found="none", wanted="some", mend="try again")
@@ -118,7 +118,7 @@ def test_a_run_that_failed_goes_on_where_it_stopped(home, monkeypatch):
     (home.lake / "meta_learner" / SYMBOL).rename(home.root / "aside")
     with home.runner() as runner:
         with monkeypatch.context() as patched:
-            patched.setattr(meta, "fit_meta", fail)
+            patched.setattr(fit, "fit_ensemble", fail)
             with pytest.raises(DataError, match="try again"):
                 runner.run(SYMBOL, until="ensemble")
         summary = runner.run(SYMBOL, until="ensemble")
