@@ -29,7 +29,7 @@ def build_bars(
         RUNG BARS by rung, and the ledger of the minutes, with one note per spliced rung.
     """
     clean, ledger = clean_bars(raw["1m"], calendar, as_of=as_of)
-    rungs = build_ladder(clean, ladder, as_of=as_of)
+    rungs = build_ladder(clean, ladder, as_of=as_of, calendar=calendar)
     for interval in sorted(set(raw) - {"1m"}, key=minutes):
         native, _ = clean_bars(raw[interval], calendar, timeframe=interval, as_of=as_of)
         if interval in rungs and native.height:
