@@ -9,6 +9,7 @@ from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.io_managers import missing_upstream
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, table_result
+from quant_pipeline.orchestration.row_ledger import keep_ledger
 from quant_pipeline.orchestration.versions import code_version
 
 
@@ -19,7 +20,7 @@ def rung_key(rung: str) -> list[str]:
 
 def bars_assets(house: House) -> list[dg.AssetsDefinition]:
     """`bars/1m` … `bars/1h`, and the coarse rungs of `features.coarse`."""
-    instruments = [(name, house.symbol(name).calendar) for name in house.universe.symbols]
+    instruments = [(house.symbol(name).calendar, house.universe.cleaning(name, judged=True)) for name in house.universe.symbols]
     version = code_version("bars", settings=(house.experiment.rungs, house.experiment.history_days, instruments))
     specs = [
         dg.AssetSpec(
@@ -50,7 +51,9 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
         if house.store.last(symbol, "1m") is None:
             raise missing_upstream(dg.AssetKey("raw_bars"), symbol)
         raw = {interval: house.store.read(symbol, interval, start, cutoff) for interval in house.source.intervals}
-        rungs, ledger = build_bars(raw, house.symbol(symbol).calendar, house.experiment.rungs, as_of=cutoff)
+        rules = house.universe.cleaning(symbol, judged=True)
+        rungs, ledger = build_bars(raw, house.symbol(symbol).calendar, house.experiment.rungs, as_of=cutoff, rules=rules)
+        keep_ledger(house, symbol, ledger)
         for rung in house.experiment.rungs:
             if dg.AssetKey(rung_key(rung)) in context.selected_asset_keys:
                 yield table_result(rungs[rung], key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")

@@ -51,7 +51,10 @@ def _raw_bars(house: House) -> dg.AssetsDefinition:
 
 def _correlated_bars(house: House) -> dg.AssetsDefinition:
     named = [(name, house.symbol(name).correlated) for name in house.universe.symbols]
-    version = code_version("sources/ingest", "bars", settings=(house.experiment.primary, house.experiment.history_days, named))
+    rules = [house.universe.cleaning(name, judged=True) for name in house.universe.names]
+    version = code_version(
+        "sources/ingest", "bars", settings=(house.experiment.primary, house.experiment.history_days, named, rules)
+    )
 
     @described(
         "ingest",
@@ -70,7 +73,7 @@ def _correlated_bars(house: House) -> dg.AssetsDefinition:
         symbol = context.partition_key
         missing = ingest_correlated(house, symbol)
         span = house.history_start(symbol), house.cutoff(symbol)
-        bars = {name: primary_bars(house.desk(), name, *span) for name in house.symbol(symbol).correlated}
+        bars = {name: primary_bars(house.desk(), name, *span, judged=True) for name in house.symbol(symbol).correlated}
         frame = pl.concat([_named("", pl.DataFrame(schema=RUNG_SCHEMA)), *(_named(name, part) for name, part in bars.items())])
         counts = {name: part.height for name, part in bars.items()}
         return table_result(frame, time="known_at", extra={"bars": counts, "missing": missing})
