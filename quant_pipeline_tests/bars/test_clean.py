@@ -118,9 +118,36 @@ def test_volume_absent_zero_null_and_not_finite():
     assert ledger.notes["volume"] == {"null": 2, "zero": 1}
 
 
+@pytest.mark.parametrize("constant", [-1.0, -999.0, 0.0, math.nan, -math.inf, None])
+def test_a_volume_that_is_one_constant_that_none_can_be_was_never_measured(constant):
+    bars, ledger = clean_bars(minutes(5).with_columns(volume=pl.lit(constant, pl.Float64)), "NYSE")
+    assert bars.select(BARS_SCHEMA.names()).equals(minutes(5).with_columns(volume=pl.lit(None, pl.Float64)))
+    assert ledger.dropped == {}
+    assert ledger.notes["volume"].startswith("absent")
+
+
+def test_a_negative_volume_among_measured_ones_is_dropped_with_its_row():
+    raw = minutes(5).with_columns(volume=pl.Series([-1.0, 3.0, -1.0, 0.0, -5.0]))
+    bars, ledger = clean_bars(raw, "NYSE")
+    assert bars.select("timestamp", "volume").rows() == [(at(0), None), (at(1), 3.0), (at(3), 0.0)]
+    assert ledger.dropped == {"negative_volume": 2}
+
+
 def test_later_rows_do_not_decide_about_volume_before_them():
     raw = minutes(4).with_columns(volume=pl.Series([0.0, 0.0, 0.0, 9.0]))
-    assert clean_bars(raw, "NYSE", as_of=at(3))[0].equals(clean_bars(raw[:3], "NYSE")[0])
+    early = clean_bars(raw[:3], "NYSE")[0]
+    assert early["volume"].null_count() == 3
+    for told in (clean_bars(raw, "NYSE", as_of=at(3))[0], clean_bars(raw, "NYSE")[0][:3]):
+        assert told.equals(early)
+
+
+def test_a_volume_vouches_for_the_zeros_of_a_week():
+    """A market may be quiet; a feed that has lost its volume is told apart after a week, also by a window that begins later."""
+    days = [datetime(2025, 6, day, 12, tzinfo=UTC) for day in range(1, 29)]
+    raw = frame([flat(moment, volume=float(day == 3)) for day, moment in enumerate(days)])
+    volumes = clean_bars(raw, "24/7")[0]["volume"].to_list()
+    assert volumes == [None] * 3 + [1.0] + [0.0] * 7 + [None] * 17
+    assert clean_bars(raw[12:], "24/7")[0]["volume"].to_list() == volumes[12:]
 
 
 def test_as_of_keeps_what_was_closed():
@@ -143,6 +170,22 @@ def test_the_ledger_is_ready_for_json():
     raw = pl.concat([minutes(30), minutes(40)[35:], frame([flat(CLOSE)])])
     text = json.dumps(clean_bars(raw, "NYSE")[1].as_dict(), allow_nan=False)
     assert '"outside_session"' in text
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 30 * 1440), st.sampled_from([None, 0.0, -1.0, 5.0, math.nan]),
+             st.sampled_from([100.0, -3.0, 0.0, math.nan])), max_size=60),
+    st.integers(0, 31 * 1440),
+)  # fmt: skip
+def test_no_row_depends_on_rows_after_it(drawn, cut):
+    """From raw rows: any volumes and prices over a month, in any order, against those that had come by a moment."""
+    start = datetime(2025, 6, 2, tzinfo=UTC)
+    raw = frame([flat(start + minute * MINUTE, price, volume) for minute, volume, price in drawn])
+    moment = start + cut * MINUTE
+    come = raw.filter(pl.col("timestamp") + MINUTE <= moment)
+    whole = clean_bars(raw, "24/7")[0].filter(pl.col("known_at") <= moment)
+    assert clean_bars(come, "24/7", as_of=moment)[0].equals(whole)
 
 
 values = st.sampled_from([100.0, 101.0, 99.0, 0.0, -1.0, None, math.nan, math.inf])
