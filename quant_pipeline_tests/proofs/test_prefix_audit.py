@@ -271,7 +271,7 @@ def test_every_rung_from_raw_rows_that_cleaning_has_to_judge(simulated_minutes, 
     for cut in random_cuts(market.raw["timestamp"], 6, seed=11):
         told = market.rungs_at(cut)
         for rung, full in market.rungs.items():
-            faults = prefix_audit(lambda _, rung=rung: told[rung], full, [cut], at="known_at")
+            faults = prefix_audit(lambda _, bars=told[rung]: bars, full, [cut], at="known_at")
             assert faults.to_dicts() == [], rung
 
 
