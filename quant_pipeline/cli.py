@@ -130,13 +130,20 @@ def open_works() -> tuple[House, dg.Definitions, dg.DagsterInstance]:
 def work(symbol: str, until: str, *, force: bool) -> None:
     """Run the stages of a symbol with a live view, and print what was made and what was reused."""
     from quant_pipeline.orchestration.progress import ProgressView
-    from quant_pipeline.orchestration.runner import Runner
+    from quant_pipeline.orchestration.row_ledger import ledger_lines
+    from quant_pipeline.orchestration.runner import Runner, StageEvent
 
     house, defs, instance = open_works()
     house.symbol(symbol)
+
+    def listen(event: StageEvent) -> None:
+        view.listen(event)
+        if event.done and event.stage.name == "features":
+            console.print(*map(escape, ledger_lines(house, symbol)), sep="\n", highlight=False, soft_wrap=True)
+
     console.print(f"[bold]{symbol}[/] profile [bold]{house.workplace.profile}[/] experiment [bold]{house.experiment.name}[/]")
     with instance, ProgressView(instance, console) as view:
-        summary = Runner(defs, instance, house, view.listen).run(symbol, until=until, force=force)
+        summary = Runner(defs, instance, house, listen).run(symbol, until=until, force=force)
     console.print(f"made {len(summary.made)}, reused {len(summary.reused)}")
 
 

@@ -35,8 +35,8 @@ def price_notes(bars: pl.DataFrame) -> dict[str, Any]:
     """rows, first, last; zero_range: bars whose high equals their low; spikes: see `spikes`."""
     return {
         "rows": bars.height,
-        "first": _iso(bars["timestamp"].min()),
-        "last": _iso(bars["timestamp"].max()),
+        "first": iso(bars["timestamp"].min()),
+        "last": iso(bars["timestamp"].max()),
         "zero_range": int((bars["high"] == bars["low"]).sum()),
         "spikes": spikes(bars),
     }
@@ -45,6 +45,15 @@ def price_notes(bars: pl.DataFrame) -> dict[str, Any]:
 def feed_notes(bars: pl.DataFrame, calendar: str, timeframe: str) -> dict[str, Any]:
     """gaps: see `gaps`; feed_changes: see `feed_changes`."""
     return {"gaps": gaps(bars, calendar, timeframe), "feed_changes": feed_changes(bars)}
+
+
+def volume_note(told: pl.Series, measured: pl.Series) -> str | dict[str, int]:
+    """Rows whose volume is null and zero; where it is null throughout, why, from the volumes as they were `told`."""
+    if measured.null_count() < len(measured):
+        return {"null": measured.null_count(), "zero": int((measured == 0).sum())}
+    found = {"zero": int((told == 0).sum()), "negative": int((told < 0).sum())}
+    reasons = " and ".join(f"{kind} in {rows} rows" for kind, rows in found.items() if rows)
+    return f"absent: {reasons}, never above" if reasons else "absent"
 
 
 def spikes(bars: pl.DataFrame) -> dict[str, Any]:
@@ -68,7 +77,7 @@ def spikes(bars: pl.DataFrame) -> dict[str, Any]:
         "threshold_z": SPIKE_Z,
         "largest": [
             {
-                "timestamp": _iso(bars["timestamp"][int(row) + 1]),
+                "timestamp": iso(bars["timestamp"][int(row) + 1]),
                 "return": round(float(np.expm1(step[row])), 6),
                 "z": round(float(z[row]), 1),
                 "reverts": bool(abs(step[row] + following[row]) <= abs(step[row]) / 4),
@@ -100,7 +109,7 @@ def gaps(bars: pl.DataFrame, calendar: str, timeframe: str) -> dict[str, Any]:
         "minutes": total,
         "share": round(total / (int(position[-1] - position[0] + 1) * minutes(timeframe)), 6),
         "longest": [
-            {"start": _iso(known[int(row)]), "end": _iso(opened[int(row) + 1]), "minutes": int(missing[row])} for row in longest
+            {"start": iso(known[int(row)]), "end": iso(opened[int(row) + 1]), "minutes": int(missing[row])} for row in longest
         ],
     }
 
@@ -129,8 +138,8 @@ def outside_note(outside: pl.DataFrame, calendar: str) -> dict[str, Any]:
     return {
         "rows": outside.height,
         "days": days.height,
-        "first": _iso(first),
-        "last": _iso(last),
+        "first": iso(first),
+        "last": iso(last),
         "at_close": int(outside["timestamp"].is_in(closes.implode()).sum()),
         "busiest": [{"day": day.isoformat(), "rows": rows} for day, rows in days.head(LISTED).iter_rows()],
     }
@@ -157,7 +166,12 @@ def feed_changes(bars: pl.DataFrame) -> list[dict[str, Any]]:
     found = [_shifts(measured, "volume", _ratio)]
     found += [_shifts(sessions, edge, _distance) for edge in ("first_bar_delay", "last_bar_lead")]
     found.append(_decimal_changes(sessions))
-    return [row | {"at": _iso(row["at"])} for row in pl.concat(found).iter_rows(named=True)]
+    return [row | {"at": iso(row["at"])} for row in pl.concat(found).iter_rows(named=True)]
+
+
+def iso(moment: object) -> str | None:
+    """ISO 8601 of a datetime; None for anything else."""
+    return moment.isoformat() if isinstance(moment, datetime) else None
 
 
 def _ratio(before: pl.Expr, after: pl.Expr) -> pl.Expr:
@@ -201,7 +215,3 @@ def _decimal_changes(sessions: pl.DataFrame) -> pl.DataFrame:
         at="session_open", what=pl.lit("price_decimals"), before=after.shift(1), after=after
     )
     return pairs.filter(pl.col("before") != pl.col("after")).head(LISTED)
-
-
-def _iso(moment: object) -> str | None:
-    return moment.isoformat() if isinstance(moment, datetime) else None

@@ -3,6 +3,9 @@
 Bars are anchored to their session's open and end with it; a minute without a source row adds nothing. A bar depends
 only on the rows inside it, so a tail that starts at a session open (1w: at a week's first session) gives the same bars
 as the whole history.
+
+A bar is `complete` when it has its full length and every minute of it is there: one that the session's end cuts is not,
+nor is one with a minute missing. See `build_ladder`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quant_pipeline.bars.moments import NEVER, Int64s, microseconds, moments, require_columns, to_microseconds
+from quant_pipeline.bars.moments import Int64s, microseconds, moments, require_columns, to_microseconds
+from quant_pipeline.bars.periods import PERIOD_ENDS, open_time, periods
 from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.errors import ConfigError, DataError
 from quant_pipeline.jit import compiled
@@ -28,23 +32,24 @@ RUNG_COLUMNS = (
     "timestamp", "open", "high", "low", "close", "volume", "session_open", "session_close", "known_at", "n_source", "complete",
 )  # fmt: skip
 _MINUTE = 60_000_000
-_DAY, _WEEK, _MONTH = 1_440, 10_080, 43_200
-_WEEK_US = _WEEK * _MINUTE
-_MONDAY = 4 * _DAY * _MINUTE  # 1970-01-05, the first Monday after the epoch
+_DAY = 1_440
 _WHOLE = 1 << 60  # width of a bar that only its block ends; leaves room below the largest int64
 
 Floats = npt.NDArray[np.float64]
 Int32s = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
 
 
 class _Source(NamedTuple):
-    """Columns of the rows to be joined into bars, as arrays of equal length; volume NaN where null."""
+    """Columns of the rows to be joined into bars, as arrays of equal length; volume NaN where null.
+
+    `minutes` counts the minutes that a row stands for: those that it was made of, or its length where nobody told.
+    """
 
     timestamp: Int64s
     session_open: Int64s
     session_close: Int64s
     n_source: Int32s
+    minutes: Int64s
     open: Floats
     high: Floats
     low: Floats
@@ -52,7 +57,9 @@ class _Source(NamedTuple):
     volume: Floats
 
 
-def resample(minute_bars: pl.DataFrame, timeframe: str, *, as_of: datetime | None = None) -> pl.DataFrame:
+def resample(
+    minute_bars: pl.DataFrame, timeframe: str, *, as_of: datetime | None = None, calendar: str | None = None
+) -> pl.DataFrame:
     """Bars of `timeframe` from finer RUNG bars.
 
     Args:
@@ -63,29 +70,34 @@ def resample(minute_bars: pl.DataFrame, timeframe: str, *, as_of: datetime | Non
             to Monday 00:00, inclusive), so that futures' Sunday evening belongs to Monday's week. 1M: likewise for the
             calendar months of UTC.
         as_of: Only bars that were closed by then (known_at <= as_of); None keeps the forming last bar as well.
+        calendar: The symbol's market calendar; it tells which sessions a week or month has. Shorter bars need none.
 
     Returns:
-        RUNG bars. timestamp is the bar's open; known_at = min(timestamp + timeframe, session_close); complete is false
-        where the session end cut the bar; n_source counts source minutes; volume sums what is not null, and is null
-        where all of it is. A 1w or 1M bar has known_at = the Monday, or first of a month, 00:00 UTC that ends it, so
-        that it does not depend on which sessions have rows; its session columns run from the first session's open to
-        the last one's close.
+        RUNG bars. timestamp is the bar's open; known_at = min(timestamp + timeframe, session_close); n_source counts
+        source minutes; volume sums what is not null, and is null where all of it is. `complete` says that the bar has its
+        full length, which the session's end may cut, and that every minute of it is there. The full length of 1d is the
+        session, early close or not; that of 1w and 1M is every session that `calendar` has in it (false without one). A
+        native bar (n_source 0) stands for all minutes of its length: nobody told how many there were.
+        A 1w or 1M bar has known_at = the Monday, or first of a month, 00:00 UTC that ends it, so that it does not depend
+        on which sessions have rows; its session columns run from the first session's open to the last one's close.
 
     Raises:
         DataError: missing column, wrong dtype, unsorted or duplicated timestamps, a row outside its session.
         ConfigError: a timeframe above one day that is neither 1w nor 1M.
     """
-    return build_ladder(minute_bars, (timeframe,), as_of=as_of)[timeframe]
+    return build_ladder(minute_bars, (timeframe,), as_of=as_of, calendar=calendar)[timeframe]
 
 
-def build_ladder(minute_bars: pl.DataFrame, ladder: Sequence[str], *, as_of: datetime | None = None) -> dict[str, pl.DataFrame]:
+def build_ladder(
+    minute_bars: pl.DataFrame, ladder: Sequence[str], *, as_of: datetime | None = None, calendar: str | None = None
+) -> dict[str, pl.DataFrame]:
     """`resample` for every timeframe of `ladder`, checking and reading the source once. 1m is the source itself."""
     require_columns(minute_bars, RUNG_COLUMNS, "bars to resample")
     source = _read(minute_bars)
     _check(source)
     joined = [name for name in ladder if name != "1m"]
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:  # the kernels release the GIL
-        rungs = dict(zip(joined, pool.map(partial(_rung, source), joined), strict=True))
+        rungs = dict(zip(joined, pool.map(partial(_rung, source, calendar), joined), strict=True))
     bars = {name: rungs[name] if name in rungs else minute_bars.select(RUNG_COLUMNS) for name in ladder}
     if as_of is None:
         return bars
@@ -100,7 +112,9 @@ def _closed(bars: pl.DataFrame, as_of: int) -> pl.DataFrame:
 def _read(bars: pl.DataFrame) -> _Source:
     stamp, start, end = (microseconds(bars[name]) for name in ("timestamp", "session_open", "session_close"))
     prices = (_values(bars[name], pl.Float64()) for name in ("open", "high", "low", "close", "volume"))
-    return _Source(stamp, start, end, _values(bars["n_source"], pl.Int32()), *prices)
+    sources = _values(bars["n_source"], pl.Int32())
+    stood_for = np.where(sources > 0, sources, (microseconds(bars["known_at"]) - stamp) // _MINUTE)
+    return _Source(stamp, start, end, sources, stood_for, *prices)
 
 
 def _values(column: pl.Series, dtype: pl.DataType) -> npt.NDArray[Any]:
@@ -123,12 +137,15 @@ def _check(source: _Source) -> None:
         )  # fmt: skip
 
 
-def _rung(source: _Source, timeframe: str) -> pl.DataFrame:
+def _rung(source: _Source, calendar: str | None, timeframe: str) -> pl.DataFrame:
     blocks, width = _blocks(source, timeframe)
     count = _count(blocks.timestamp, blocks.session_open, blocks.session_close, width)
-    bars, known_at, complete = _join(blocks, width, count)
-    if minutes(timeframe) in _PERIOD_ENDS:
-        known_at = _PERIOD_ENDS[minutes(timeframe)](bars.session_close)
+    bars, known_at = _join(blocks, width, count)
+    length = known_at - bars.timestamp
+    if (period := minutes(timeframe)) in PERIOD_ENDS:
+        known_at = PERIOD_ENDS[period](bars.session_close)
+        length = open_time(known_at, period, calendar)
+    complete = (bars.minutes * _MINUTE == length) & ((length == width) | (width == _WHOLE))
     prices = {"open": bars.open, "high": bars.high, "low": bars.low, "close": bars.close}
     return pl.DataFrame(
         [
@@ -151,34 +168,12 @@ def _blocks(source: _Source, timeframe: str) -> tuple[_Source, int]:
         return source, length * _MINUTE
     if length == _DAY:
         return source, _WHOLE
-    if length in _PERIOD_ENDS:
-        start, end = _periods(source.session_open, source.session_close, _PERIOD_ENDS[length](source.session_close))
+    if length in PERIOD_ENDS:
+        start, end = periods(source.session_open, source.session_close, PERIOD_ENDS[length](source.session_close))
         return source._replace(session_open=start, session_close=end), _WHOLE
     raise ConfigError(
         f"timeframe {timeframe!r}", found="a bar of several days", wanted="at most 1d, or 1w or 1M", mend="edit the ladder"
     )
-
-
-def _periods(opens: Int64s, closes: Int64s, ends: Int64s) -> tuple[Int64s, Int64s]:
-    """First open and last close of each row's week or month, which `ends` tells apart, as far as there are rows."""
-    if not len(opens):
-        return opens, closes
-    first = np.flatnonzero(np.diff(ends, prepend=NEVER))
-    last = np.append(first[1:], len(ends)) - 1
-    rows = last - first + 1
-    return np.repeat(opens[first], rows), np.repeat(closes[last], rows)
-
-
-def _week_end(closes: Int64s) -> Int64s:
-    return _MONDAY - (_MONDAY - closes) // _WEEK_US * _WEEK_US
-
-
-def _month_end(closes: Int64s) -> Int64s:
-    months = (closes - 1).astype("datetime64[us]").astype("datetime64[M]") + 1
-    return months.astype("datetime64[us]").astype(np.int64)
-
-
-_PERIOD_ENDS = {_WEEK: _week_end, _MONTH: _month_end}
 
 
 @compiled
@@ -213,6 +208,7 @@ def _empty(count: int) -> _Source:
         np.empty(count, np.int64),
         np.empty(count, np.int64),
         np.empty(count, np.int32),
+        np.empty(count, np.int64),
         np.empty(count),
         np.empty(count),
         np.empty(count),
@@ -222,19 +218,21 @@ def _empty(count: int) -> _Source:
 
 
 @compiled
-def _join(rows: _Source, width: int, count: int) -> tuple[_Source, Int64s, Bools]:
-    """Walk the rows once; a bar takes the rows before its end. Null volume is NaN, and stays so where all of it is."""
+def _join(rows: _Source, width: int, count: int) -> tuple[_Source, Int64s]:
+    """Bars and their ends: walk the rows once; a bar takes the rows before its end. Null volume is NaN, and stays so
+    where all of it is.
+    """
     bars = _empty(count)
-    known_at, complete = np.empty(count, np.int64), np.empty(count, np.bool_)
+    known_at = np.empty(count, np.int64)
     row, size = 0, len(rows.timestamp)
     for bar in range(count):
         start, end = rows.session_open[row], rows.session_close[row]
         stamp = start + (rows.timestamp[row] - start) // width * width
         stop = min(stamp + width, end)
         bars.timestamp[bar], bars.session_open[bar], bars.session_close[bar] = stamp, start, end
-        known_at[bar], complete[bar] = stop, width == _WHOLE or stamp + width <= end
+        known_at[bar] = stop
         bars.open[bar], high, low = rows.open[row], rows.high[row], rows.low[row]
-        total, volumes, sources = 0.0, 0, 0
+        total, volumes, sources, stood_for = 0.0, 0, 0, 0
         while row < size and rows.timestamp[row] < stop:
             high = max(high, rows.high[row])
             low = min(low, rows.low[row])
@@ -242,7 +240,9 @@ def _join(rows: _Source, width: int, count: int) -> tuple[_Source, Int64s, Bools
                 total += rows.volume[row]
                 volumes += 1
             sources += rows.n_source[row]
+            stood_for += rows.minutes[row]
             row += 1
         bars.high[bar], bars.low[bar], bars.close[bar] = high, low, rows.close[row - 1]
-        bars.volume[bar], bars.n_source[bar] = total if volumes else np.nan, sources
-    return bars, known_at, complete
+        bars.volume[bar] = total if volumes else np.nan
+        bars.n_source[bar], bars.minutes[bar] = sources, stood_for
+    return bars, known_at

@@ -80,6 +80,17 @@ def with_sessions(bars: pl.DataFrame, calendar: str) -> pl.DataFrame:
     )
 
 
+@lru_cache(maxsize=256)
+def known_span(calendar: str) -> tuple[datetime, datetime]:
+    """First and last moment that `calendar` vouches for: some exchanges announce their holidays only so far ahead."""
+    exchange = getattr(_calendar(calendar), "_ec", None)
+    first, last = (getattr(exchange, name, lambda: None)() for name in ("bound_min", "bound_max"))
+    return (
+        max(_FIRST, first.to_pydatetime().replace(tzinfo=UTC)) if first is not None else _FIRST,
+        min(_END, last.to_pydatetime().replace(tzinfo=UTC) + timedelta(days=1)) if last is not None else _END,
+    )
+
+
 def _locate(opens: Int64s, closes: Int64s, timestamps: Int64s) -> Int64s:
     row = np.searchsorted(opens, timestamps, side="right") - 1
     inside = timestamps < np.append(closes, NEVER)[row]
@@ -98,24 +109,13 @@ def _sessions_between(calendar: str, start: datetime, end: datetime) -> tuple[In
 
 
 def _check_known(calendar: str, start: datetime, end: datetime) -> None:
-    first, last = _bounds(calendar)
+    first, last = known_span(calendar)
     if start < first or end > last:
         raise DataError(
             f"calendar {calendar!r}", found=f"a span from {start} to {end}",
             wanted=f"a span inside {first:%Y-%m-%d} to {last:%Y-%m-%d}, all that the calendar knows",
             mend="shorten the span, or update pandas-market-calendars",
         )  # fmt: skip
-
-
-@lru_cache(maxsize=256)
-def _bounds(calendar: str) -> tuple[datetime, datetime]:
-    """The span a calendar vouches for: some exchanges announce their holidays only so far ahead."""
-    exchange = getattr(_calendar(calendar), "_ec", None)
-    first, last = (getattr(exchange, name, lambda: None)() for name in ("bound_min", "bound_max"))
-    return (
-        max(_FIRST, first.to_pydatetime().replace(tzinfo=UTC)) if first is not None else _FIRST,
-        min(_END, last.to_pydatetime().replace(tzinfo=UTC) + timedelta(days=1)) if last is not None else _END,
-    )
 
 
 @lru_cache(maxsize=256)

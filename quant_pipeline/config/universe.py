@@ -9,6 +9,7 @@ from typing import Self
 
 import pydantic
 
+from quant_pipeline.config.cleaning import Adjustment, CleaningRules, DropLimits, each_date_once
 from quant_pipeline.config.model import Settings, read_yaml
 from quant_pipeline.errors import ConfigError
 
@@ -55,11 +56,22 @@ class FileFormat(Settings):
 
 
 class Instrument(Settings):
-    """A series that is read: its calendar and, for the user's own files, how they are written."""
+    """A series that is read: its calendar and, for the user's own files, how they are written.
+
+    `adjustments` declares splits; `limits` says how many of its rows cleaning may drop.
+    """
 
     description: str = ""
     calendar: str
     files: FileFormat = FileFormat()
+    adjustments: tuple[Adjustment, ...] = ()
+    limits: DropLimits = DropLimits()
+
+    @pydantic.field_validator("adjustments")
+    @classmethod
+    def _each_date_once(cls, adjustments: tuple[Adjustment, ...]) -> tuple[Adjustment, ...]:
+        each_date_once(adjustments)
+        return adjustments
 
     @pydantic.field_validator("calendar")
     @classmethod
@@ -117,6 +129,11 @@ class Universe(Settings):
     def instrument(self, name: str) -> Instrument:
         """The traded or auxiliary symbol `name`."""
         return self.auxiliary[name] if name in self.auxiliary else self.symbol(name)
+
+    def cleaning(self, name: str, *, judged: bool = False) -> CleaningRules:
+        """How bars of `name` are cleaned; `judged` adds its limits, for training."""
+        entry = self.instrument(name)
+        return CleaningRules(symbol=name, adjustments=entry.adjustments, limits=entry.limits if judged else None)
 
 
 def load_universe(path: Path | None = None) -> Universe:

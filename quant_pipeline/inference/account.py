@@ -64,7 +64,8 @@ class Account:
         store, primary = self.desk.store, self.desk.experiment.primary
         first = _begin(self.start) - WARM_UP
         raw = {interval: store.read(symbol, interval, first, self.end) for interval in ("1m", *store.intervals(symbol))}
-        return build_bars(raw, self.desk.universe.symbol(symbol).calendar, (primary,), as_of=self.end)[0][primary]
+        calendar, rules = self.desk.universe.symbol(symbol).calendar, self.desk.universe.cleaning(symbol)
+        return build_bars(raw, calendar, (primary,), as_of=self.end, rules=rules)[0][primary]
 
 
 def _begin(moment: datetime) -> datetime:

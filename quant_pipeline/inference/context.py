@@ -59,14 +59,18 @@ def gather(desk: Desk, symbol: str, start: datetime, moment: datetime) -> Contex
     )
 
 
-def primary_bars(desk: Desk, symbol: str, start: datetime, moment: datetime) -> pl.DataFrame:
-    """RUNG BARS of the primary rung of `symbol` from its raw bars in [start, moment]; no rows where none are stored."""
+def primary_bars(desk: Desk, symbol: str, start: datetime, moment: datetime, *, judged: bool = False) -> pl.DataFrame:
+    """RUNG BARS of the primary rung of `symbol` from its raw bars in [start, moment]; no rows where none are stored.
+
+    `judged`, for training: bars that break the symbol's limits are refused.
+    """
     raw = {interval: desk.store.read(symbol, interval, start, moment) for interval in desk.store.intervals(symbol)}
     if not any(frame.height for frame in raw.values()):
         return pl.DataFrame(schema=RUNG_SCHEMA)
     primary = desk.experiment.primary
     given = {"1m": pl.DataFrame(schema=BARS_SCHEMA), **raw}
-    return build_bars(given, desk.universe.instrument(symbol).calendar, (primary,), as_of=moment)[0][primary]
+    calendar, rules = desk.universe.instrument(symbol).calendar, desk.universe.cleaning(symbol, judged=judged)
+    return build_bars(given, calendar, (primary,), as_of=moment, rules=rules)[0][primary]
 
 
 def news_table(library: Library, symbol: str, start: datetime, moment: datetime) -> pl.DataFrame | None:

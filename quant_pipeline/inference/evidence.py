@@ -187,6 +187,6 @@ def _recent_features(desk: Desk, symbol: str, now: datetime) -> tuple[pl.DataFra
     first = window_start(experiment, calendar, now)
     start = first - (now - first)
     raw = cut({interval: desk.store.read(symbol, interval, start, now) for interval in desk.store.intervals(symbol)}, start, now)
-    rungs, _ = build_bars(raw, calendar, experiment.rungs, as_of=now)
+    rungs, _ = build_bars(raw, calendar, experiment.rungs, as_of=now, rules=desk.universe.cleaning(symbol))
     context = gather(desk, symbol, start, now)
     return decision_features(rungs, context, experiment, calendar), rungs[experiment.primary]

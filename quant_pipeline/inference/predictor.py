@@ -18,6 +18,7 @@ import polars as pl
 from quant_pipeline.bars.build import build_bars
 from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.bars.sessions import open_time_between
+from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.universe import Symbol
 from quant_pipeline.errors import QuantError
@@ -107,8 +108,9 @@ def _signal(
     if trained and trained != inputs_hash(task.experiment):
         return _silent(facts, "failed", f"the bundle was trained with other feature settings: quant train {task.symbol}")
     rungs, _ = build_bars(
-        {"1m": pl.DataFrame(schema=BARS_SCHEMA), **seen}, task.instrument.calendar, task.experiment.rungs, as_of=moment
-    )
+        {"1m": pl.DataFrame(schema=BARS_SCHEMA), **seen}, task.instrument.calendar, task.experiment.rungs, as_of=moment,
+        rules=CleaningRules(symbol=task.symbol, adjustments=task.instrument.adjustments),
+    )  # fmt: skip
     newest = rungs[task.experiment.primary].tail(1)
     if newest.is_empty():
         return _silent(facts, "no_data", f"no bar of {task.experiment.primary} in the window is usable")

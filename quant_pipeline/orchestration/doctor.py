@@ -11,6 +11,7 @@ from pathlib import Path
 
 from quant_pipeline.errors import QuantError
 from quant_pipeline.orchestration.house import House, make_house
+from quant_pipeline.orchestration.row_ledger import ledger_lines
 
 Finding = tuple[str, bool, str]
 LIBRARIES = (
@@ -66,6 +67,9 @@ def _place(house: House) -> Iterator[Finding]:
         yield _guarded("macro", lambda: _macro(house))
     yield _guarded("telegram", _telegram)
     yield _guarded("planted leaks", _leaks)
+    for symbol in house.universe.symbols:
+        if lines := ledger_lines(house, symbol):
+            yield f"bars of {symbol}", True, "; ".join(lines)
     live = [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
     yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from quant_pipeline.bars.limits import refuse_conflicts
 from quant_pipeline.bars.sessions import open_time_between
+from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Instrument
 from quant_pipeline.errors import SourceError
@@ -65,7 +67,7 @@ def ingest(
     errors: list[SourceError] = []
     intervals = {}
     for interval in source.intervals:
-        run = _Run(source, store, symbol, interval, now)
+        run = _Run(source, store, symbol, interval, now, CleaningRules(symbol=symbol, limits=instrument.limits))
         intervals[interval] = run.update(instrument.calendar, start, horizon)
         _add(total, run.ledger)
         problems += [f"{interval}: {problem}" for problem in run.problems]
@@ -114,6 +116,7 @@ class _Run:
     symbol: str
     interval: str
     now: datetime
+    rules: CleaningRules
     ledger: Ledger = field(default_factory=lambda: Ledger(notes={"new_revisions": 0}))
     problems: list[str] = field(default_factory=list)
     errors: list[SourceError] = field(default_factory=list)
@@ -157,6 +160,7 @@ class _Run:
             self.errors.append(error)
             self.problems.append(str(error))
             return False
+        refuse_conflicts(fetched.frame, self.rules, f"{self.interval} bars from {self.source.name}")
         _add(self.ledger, self.store.append(self.symbol, self.interval, fetched.frame, self.now))
         self.problems += fetched.problems
         progress.retry = [kept for kept in progress.retry if kept != window] + [window] * bool(fetched.problems)

@@ -66,10 +66,11 @@ def bar_of(key, rows, timeframe):
     if timeframe == "1w":
         end = datetime.fromisocalendar(*key, 1).replace(tzinfo=UTC) + length
     volumes = [row["volume"] for row in rows if row["volume"] is not None]
+    whole = closed - opened if timeframe == "1d" else length
     return (
         stamp, rows[0]["open"], max(row["high"] for row in rows), min(row["low"] for row in rows), rows[-1]["close"],
         sum(volumes) if volumes else None, opened, closed, end, sum(row["n_source"] for row in rows),
-        timeframe in {"1d", "1w"} or stamp + length <= closed,
+        timeframe != "1w" and stamp + whole <= closed and len(rows) * MINUTE == whole,
     )  # fmt: skip
 
 
@@ -144,6 +145,43 @@ def test_the_session_end_cuts_the_last_bar():
         utc(2025, 7, 3, 17),
     ]
     assert hours["n_source"].to_list() == [60, 60, 60, 30]
+
+
+def test_a_bar_is_complete_only_with_every_minute_of_its_session():
+    """New York, an early close: 13:30 to 17:00 UTC. The minute 14:17 never came."""
+    day = minute_bars([(utc(2025, 7, 3, 13, 30), utc(2025, 7, 3, 17))])
+    holed = day.filter(pl.col("timestamp") != utc(2025, 7, 3, 14, 17))
+    assert resample(holed, "1h").select("n_source", "complete").rows() == [(59, False), (60, True), (60, True), (30, False)]
+    assert resample(holed, "30m")["complete"].to_list() == [True, False, True, True, True, True, True]
+    assert (resample(day, "1d")["complete"].item(), resample(holed, "1d")["complete"].item()) == (True, False)
+
+
+def test_native_bars_stand_for_the_minutes_of_their_length():
+    day = minute_bars([(utc(2025, 7, 3, 13, 30), utc(2025, 7, 3, 17))])
+    native = resample(day, "15m").with_columns(n_source=pl.lit(0, pl.Int32))
+    late = native.filter(pl.col("timestamp") != utc(2025, 7, 3, 14, 30))
+    assert resample(native, "1h")["complete"].to_list() == [True, True, True, False]
+    assert resample(late, "1h")["complete"].to_list() == [True, False, True, False]
+    assert (resample(native, "1d")["complete"].item(), resample(late, "1d")["complete"].item()) == (True, False)
+
+
+@pytest.mark.parametrize(("timeframe", "first", "ends"), [("1w", 0, utc(2025, 7, 7)), ("1M", 0, utc(2025, 8, 1))])
+def test_a_period_is_complete_with_every_session_that_the_calendar_has_in_it(timeframe, first, ends):
+    """The week of Independence Day: a half day, a holiday. July 2025 has 31 days, a length of 30."""
+    start = utc(2025, 6, 30) if timeframe == "1w" else utc(2025, 7, 1)
+    sessions = session_table("NYSE", start, ends).rows()
+    whole = resample(minute_bars(sessions), timeframe, calendar="NYSE")
+    assert whole.select("known_at", "complete").rows() == [(ends, True)]
+    assert not resample(minute_bars(sessions), timeframe)["complete"].any(), "nobody told which sessions it has"
+    for missing in (first, len(sessions) - 1):
+        rest = [session for number, session in enumerate(sessions) if number != missing]
+        assert not resample(minute_bars(rest), timeframe, calendar="NYSE")["complete"].any()
+
+
+def test_a_week_that_the_calendar_does_not_know_to_its_end_is_not_called_complete(monkeypatch):
+    monkeypatch.setattr("quant_pipeline.bars.periods.known_span", lambda _: (utc(1990, 1, 1), utc(2025, 7, 4)))
+    sessions = session_table("NYSE", utc(2025, 6, 23), utc(2025, 7, 4)).rows()
+    assert resample(minute_bars(sessions), "1w", calendar="NYSE")["complete"].to_list() == [True, False]
 
 
 def test_rungs_that_do_not_divide_a_day_start_anew_with_each_session():

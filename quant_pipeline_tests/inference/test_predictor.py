@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_pipeline.bars.build import build_bars
+from quant_pipeline.bars.schema import PRICES
+from quant_pipeline.config.cleaning import Adjustment
 from quant_pipeline.config.universe import load_universe
 from quant_pipeline.errors import ConfigError, DataError, MissingUpstreamError
 from quant_pipeline.features.build import build_features
@@ -196,6 +199,32 @@ def test_unusable_bars(bundle, raw, task):
     signal = predict_signal(bundle, broken, task, as_of=AT)
     assert signal.status == "no_data"
     assert "usable" in signal.reason
+
+
+def halved(raw, since):
+    prices = [pl.when(pl.col("timestamp") >= since).then(pl.col(name) / 2).otherwise(name).alias(name) for name in PRICES]
+    return {"1m": raw["1m"].with_columns(prices)}
+
+
+def test_a_split_is_not_answered_until_it_is_declared_and_then_changes_nothing(bundle, raw, task):
+    split = halved(raw, AT.replace(hour=0))
+    signal = predict_signal(bundle, split, task, as_of=AT)
+    assert (signal.status, signal.action) == ("failed", 0)
+    assert "BTC-USD: bars: found a jump at the session of 2024-02-28" in signal.reason
+    assert 'adjustments: [{date: 2024-02-28, ratio: "2:1"}]' in signal.reason
+    adjusted = {"adjustments": (Adjustment(date=AT.date(), ratio=2.0),)}
+    declared = replace(task, instrument=task.instrument.model_copy(update=adjusted))
+    told, wanted = predict_signal(bundle, split, declared, as_of=AT), predict_signal(bundle, raw, task, as_of=AT)
+    assert (told.status, told.p_long, told.action) == ("ok", wanted.p_long, wanted.action)
+
+
+def test_a_window_that_loses_many_rows_is_still_answered(bundle, raw, task):
+    """Limits are for training: a week of rows that cannot be used must not silence every signal."""
+    week = pl.col("timestamp") < AT - timedelta(days=2)
+    spoilt = {
+        "1m": raw["1m"].with_columns(low=pl.when(week & (pl.col("timestamp").dt.minute() < 30)).then(None).otherwise("low"))
+    }
+    assert predict_signal(bundle, spoilt, task, as_of=AT).status == "ok"
 
 
 def test_no_bundle(raw, task):

@@ -24,9 +24,17 @@ def test_a_sound_installation_is_told_so(findings, monkeypatch):
     monkeypatch.setattr(doctor, "ROOM_NEEDED", 1)
     found = findings()
     assert {name for name, (good, _) in found.items() if not good} == set()
-    assert {"python", "configuration", "disk", "source", "telegram", "planted leaks", "champions", *doctor.LIBRARIES} == set(
-        found
-    )
+    assert {
+        "python",
+        "configuration",
+        "disk",
+        "source",
+        "telegram",
+        "planted leaks",
+        "champions",
+        "bars of BTC-USD",
+        *doctor.LIBRARIES,
+    } == set(found)
     assert "experiment tiny, profile simulated" in found["configuration"][1]
     assert found["champions"][1] == "BTC-USD"
     assert "alerts go to the log" in found["telegram"][1]

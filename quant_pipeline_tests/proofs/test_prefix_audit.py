@@ -7,6 +7,7 @@ yet. At each cut, every row that was known then is compared, exactly.
 from __future__ import annotations
 
 import importlib
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -240,6 +241,42 @@ def test_every_registered_feature_on_the_simulated_market(market):
 
 def test_labels_their_ranges_and_weights_on_the_simulated_market(market, universe):
     assert audit_labels(market, market.cuts(2, seed=6), universe.symbol("GC=F").costs).to_dicts() == []
+
+
+def spoilt(raw: pl.DataFrame) -> pl.DataFrame:
+    """What cleaning has to judge: volume that begins late, stops and is -1 or NaN; rows that conflict, come late or cannot be."""
+    row, volume = pl.int_range(pl.len()), pl.col("volume")
+    third = raw.height // 3
+    odd = raw.with_columns(
+        volume=pl.when(row < third).then(0.0)
+        .when((row > 2 * third) & (row < 2 * third + 20_000)).then(0.0)  # two weeks: longer than a volume vouches
+        .when(row % 997 == 0).then(-1.0).when(row % 613 == 0).then(math.nan).otherwise(volume),
+        close=pl.when(row % 1_013 == 0).then(-pl.col("close")).otherwise("close"),
+        high=pl.when(row % 1_511 == 0).then(pl.col("low") / 2).otherwise("high"),
+    )  # fmt: skip
+    again = odd.gather_every(701).with_columns(pl.col("open", "high", "low", "close") * 1.001)
+    between = odd.gather_every(887).with_columns(pl.col("timestamp") + timedelta(seconds=13))
+    return pl.concat([odd, again, between])
+
+
+def test_every_rung_from_raw_rows_that_cleaning_has_to_judge(simulated_minutes, universe):
+    """The cut goes through the raw rows: volume that had not begun at a cut is null there, and stays null."""
+    market = Market(spoilt(simulated_minutes("BTC-USD", SPRING, DAYS)), universe.symbol("BTC-USD").calendar)
+    assert market.rungs["1h"]["volume"].null_count() > 24 * DAYS / 3
+    for cut in random_cuts(market.raw["timestamp"], 6, seed=11):
+        told = market.rungs_at(cut)
+        for rung, full in market.rungs.items():
+            faults = prefix_audit(lambda _, bars=told[rung]: bars, full, [cut], at="known_at")
+            assert faults.to_dicts() == [], rung
+
+
+def test_features_of_volume_from_raw_rows_that_cleaning_has_to_judge(simulated_minutes, universe):
+    raw = spoilt(simulated_minutes("BTC-USD", SPRING, DAYS))
+    settings = FeatureSettings(families=("volume", "microstructure"))
+    market = Market(raw, universe.symbol("BTC-USD").calendar, ("1m", "15m", PRIMARY), settings)
+    cuts = [cut for cut in market.cuts(2, seed=12) if cut > SPRING + timedelta(days=DAYS / 2)]
+    assert len(cuts) > 1
+    assert audit(market, cuts).to_dicts() == []
 
 
 def test_the_view_on_the_simulated_market(market):

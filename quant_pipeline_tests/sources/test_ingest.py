@@ -276,3 +276,20 @@ def test_whatever_the_order_of_runs_the_store_holds_what_was_asked(tmp_path_fact
     source.fail, source.end = None, END
     run(source, store, start=min(starts))
     assert store.read("GC=F", "1m").equals(source.bars(start=min(starts)))
+
+
+@pytest.mark.parametrize(("share", "limit", "stored"), [(3, 0.01, False), (3, 0.5, True), (400, 0.01, True)])
+def test_a_source_that_tells_bars_twice_with_other_prices_is_refused_before_anything_is_stored(store, share, limit, stored):
+    class Mixed(Source):
+        def bars(self, interval="1m", start=None, end=None):
+            bars = super().bars(interval, start, end)
+            return pl.concat([bars, bars.gather_every(share).with_columns(pl.col("close") + 1)])
+
+    instrument = Instrument(calendar="24/7", limits={"conflicting": limit})
+    if stored:
+        run(Mixed(), store, instrument=instrument)
+        assert store.intervals("GC=F") == ("1m",)
+        return
+    with pytest.raises(DataError, match=r"GC=F: 1m bars from scripted.*dropped as conflicting.*`limits\.conflicting` of GC=F"):
+        run(Mixed(), store, instrument=instrument)
+    assert store.intervals("GC=F") == ()

@@ -9,6 +9,7 @@ from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.io_managers import missing_upstream
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, table_result
+from quant_pipeline.orchestration.row_ledger import keep_ledger
 from quant_pipeline.orchestration.versions import code_version
 
 
@@ -17,7 +18,7 @@ def rung_key(rung: str) -> list[str]:
     return ["bars", rung]
 
 
-READS = ("history_days", "symbol.calendar")
+READS = ("history_days", "symbol.calendar", "symbol.adjustments", "symbol.limits")
 
 
 def bars_assets(house: House) -> list[dg.AssetsDefinition]:
@@ -32,7 +33,9 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
         if house.store.last(symbol, "1m") is None:
             raise missing_upstream(dg.AssetKey("raw_bars"), symbol)
         raw = {interval: house.store.read(symbol, interval, start, cutoff) for interval in house.source.intervals}
-        made, ledger = build_bars(raw, house.symbol(symbol).calendar, rungs, as_of=cutoff)
+        rules = house.universe.cleaning(symbol, judged=True)
+        made, ledger = build_bars(raw, house.symbol(symbol).calendar, rungs, as_of=cutoff, rules=rules)
+        keep_ledger(house, symbol, ledger)
         for rung in rungs:
             if dg.AssetKey(rung_key(rung)) in context.selected_asset_keys:
                 yield table_result(made[rung], key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")

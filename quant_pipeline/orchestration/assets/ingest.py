@@ -8,6 +8,9 @@ from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, ledger_metadata, table_result
 
+OF_BARS = ("symbol.calendar", "symbol.files", "symbol.adjustments", "symbol.limits")
+"""Settings of a symbol that decide which bars it has."""
+
 
 def ingest_assets(house: House) -> list[dg.AssetsDefinition]:
     """`raw_bars`, and what the experiment's families read besides: `correlated_bars`, `raw_news`, `macro_series`."""
@@ -20,7 +23,7 @@ def _raw_bars(house: House) -> dg.AssetsDefinition:
     @described(
         "ingest",
         house,
-        reads=("history_days", "symbol.calendar", "symbol.files"),
+        reads=("history_days", *OF_BARS),
         kinds={"parquet"},
         partitions_def=symbols(house),
         pool=f"source_{house.workplace.profile}",
@@ -51,7 +54,7 @@ def _correlated_bars(house: House) -> dg.AssetsDefinition:
     @described(
         "ingest",
         house,
-        reads=("primary", "history_days", "symbol.calendar", "symbol.files", "symbol.correlated"),
+        reads=("primary", "history_days", "symbol.correlated", *OF_BARS),
         kinds={"polars"},
         stored="table",
         partitions_def=symbols(house),
@@ -66,7 +69,7 @@ def _correlated_bars(house: House) -> dg.AssetsDefinition:
         symbol = context.partition_key
         missing = ingest_correlated(house, symbol)
         span = house.history_start(symbol), house.cutoff(symbol)
-        bars = {name: primary_bars(house.desk(), name, *span) for name in house.symbol(symbol).correlated}
+        bars = {name: primary_bars(house.desk(), name, *span, judged=True) for name in house.symbol(symbol).correlated}
         frame = pl.concat([_named("", pl.DataFrame(schema=RUNG_SCHEMA)), *(_named(name, part) for name, part in bars.items())])
         counts = {name: part.height for name, part in bars.items()}
         return table_result(frame, time="known_at", extra={"bars": counts, "missing": missing})

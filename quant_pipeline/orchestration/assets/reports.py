@@ -188,11 +188,14 @@ def _dictionary(house: House) -> dg.AssetsDefinition:
     return feature_dictionary
 
 
+DRIFT_OF_SYMBOL = ("symbol.calendar", "symbol.adjustments", "symbol.correlated")
+
+
 def _drift(house: House) -> dg.AssetsDefinition:
     @described(
         "reports",
         house,
-        reads=("drift", "features", "primary", "ladder", "news", "macro", "foundation", "symbol.calendar", "symbol.correlated"),
+        reads=("drift", "features", "primary", "ladder", "news", "macro", "foundation", *DRIFT_OF_SYMBOL),
         kinds={"scipy"},
         stored="table",
         deps=[*live_inputs(house), "champion"],

@@ -13,7 +13,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
-from quant_pipeline.validation.leaks import fits, future, structure, tables
+from quant_pipeline.validation.leaks import cleaning, fits, future, structure, tables
 from quant_pipeline.validation.leaks.bench import Planted, of_candles
 from quant_pipeline.validation.leaks.fits import fitted, learned, predicted
 from quant_pipeline.validation.leaks.future import left_out, refitted, understated
@@ -86,6 +86,10 @@ LEAKS = (
     Leak("order block at its candle", "prefix", "a block marked before the close that moves away", marked(structure.blocks)),
     Leak("mitigated zones removed", "prefix", "gaps that a later bar will touch left out from the start",
          of_candles(structure.lasting_gaps, structure.open_gaps)),
+    Leak("volume judged by the whole file", "prefix", "zero volume kept or nulled by what later rows have",
+         cleaning.cleaned(cleaning.unmeasured_at_first, cleaning.null_unless_ever_measured)),
+    Leak("split divided out of the past", "prefix", "prices before a split adjusted for it before it came",
+         cleaning.cleaned(cleaning.split_unadjusted, cleaning.divided_before_the_split, cleaning.DECLARED)),
     Leak("revised macro value", "prefix", "the last revision at the date of the first release", tables.revised_macro),
     Leak("newest macro vintage", "prefix", "the last revision on the date of its period",
          macro_joined(tables.newest_vintage_by_period)),
