@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import dagster as dg
+import polars as pl
 
 from quant_pipeline.orchestration.assets.common import OWNERS
 from quant_pipeline.orchestration.house import House
@@ -44,15 +45,18 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
     )
     def bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Iterator[Result]:
         from quant_pipeline.bars.build import build_bars
+        from quant_pipeline.bars.schema import RUNG_SCHEMA
+        from quant_pipeline.inference.window import read_raw
 
         symbol = context.partition_key
         cutoff, start = house.cutoff(symbol), house.history_start(symbol)
-        if house.store.last(symbol, "1m") is None:
+        if not house.store.intervals(symbol):
             raise missing_upstream(dg.AssetKey("raw_bars"), symbol)
-        raw = {interval: house.store.read(symbol, interval, start, cutoff) for interval in house.source.intervals}
+        raw = read_raw(house.store, symbol, start, cutoff)
         rungs, ledger = build_bars(raw, house.symbol(symbol).calendar, house.experiment.rungs, as_of=cutoff)
         for rung in house.experiment.rungs:
             if dg.AssetKey(rung_key(rung)) in context.selected_asset_keys:
-                yield table_result(rungs[rung], key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")
+                frame = rungs.get(rung, pl.DataFrame(schema=RUNG_SCHEMA))
+                yield table_result(frame, key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")
 
     return [bars]
