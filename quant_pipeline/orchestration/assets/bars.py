@@ -47,6 +47,7 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
         from quant_pipeline.bars.build import build_bars
         from quant_pipeline.bars.schema import RUNG_SCHEMA
         from quant_pipeline.inference.window import read_raw
+        from quant_pipeline.validation.splits import check_history
 
         symbol = context.partition_key
         cutoff, start = house.cutoff(symbol), house.history_start(symbol)
@@ -54,6 +55,8 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
             raise missing_upstream(dg.AssetKey("raw_bars"), symbol)
         raw = read_raw(house.store, symbol, start, cutoff)
         rungs, ledger = build_bars(raw, house.symbol(symbol).calendar, house.experiment.rungs, as_of=cutoff)
+        if dg.AssetKey(rung_key(house.experiment.primary)) in context.selected_asset_keys:
+            check_history(rungs[house.experiment.primary]["known_at"], house.experiment.splits)  # before any feature
         for rung in house.experiment.rungs:
             if dg.AssetKey(rung_key(rung)) in context.selected_asset_keys:
                 frame = rungs.get(rung, pl.DataFrame(schema=RUNG_SCHEMA))
