@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from quant_pipeline.orchestration.house import House
-    from quant_pipeline.orchestration.runner import Runner
+    from quant_pipeline.orchestration.runner import Runner, StageEvent
 
 
 def paragraphs(*lines: str) -> str:
@@ -131,12 +131,19 @@ def work(symbol: str, until: str, *, force: bool) -> None:
     """Run the stages of a symbol with a live view, and print what was made and what was reused."""
     from quant_pipeline.orchestration.progress import ProgressView
     from quant_pipeline.orchestration.runner import Runner
+    from quant_pipeline.orchestration.showing import absent_rungs
 
     house, defs, instance = open_works()
     house.symbol(symbol)
     console.print(f"[bold]{symbol}[/] profile [bold]{house.workplace.profile}[/] experiment [bold]{house.experiment.name}[/]")
     with instance, ProgressView(instance, console) as view:
-        summary = Runner(defs, instance, house, view.listen).run(symbol, until=until, force=force)
+
+        def listen(event: StageEvent) -> None:
+            view.listen(event)
+            if event.done and event.stage.name == "ingest" and (told := absent_rungs(house, symbol)):
+                console.print(f"[yellow]{escape(told)}[/]")
+
+        summary = Runner(defs, instance, house, listen).run(symbol, until=until, force=force)
     console.print(f"made {len(summary.made)}, reused {len(summary.reused)}")
 
 

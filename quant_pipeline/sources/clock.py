@@ -76,7 +76,7 @@ def _refuse_implausible(values: pl.Series, read: pl.Series, thing: str, lines: p
             f"{thing}, {where(row, lines)}",
             found=f"{str(values[row])!r}, read as {read[row]:%Y-%m-%d %H:%M} UTC ({len(lost)} such rows)", wanted=span_told(),
             mend="remove the rows, or say with `files.time_format` of the symbol in universe.yaml how the times are written, "
-            'such as "%y-%m-%d %H:%M" for years of two digits',
+            'such as "%d/%m/%y %H:%M" or "%y-%m-%d %H:%M" for years of two digits',
         )  # fmt: skip
 
 

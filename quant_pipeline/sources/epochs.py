@@ -41,7 +41,7 @@ def from_epochs(values: pl.Series, thing: str, lines: pl.Series) -> pl.Series:
     Raises:
         DataError: naming the first value that is no such moment, its line, and what it looks like.
     """
-    whole = values.cast(pl.Int64, strict=False) if not values.dtype.is_float() else pl.Series([None], dtype=pl.Int64)
+    whole = pl.lit(None, pl.Int64) if values.dtype.is_float() else values.cast(pl.Int64, strict=False)
     numbers = pl.DataFrame({"part": values.cast(pl.Float64, strict=False)}).with_columns(whole=whole)
     read = numbers.select(pl.coalesce(_micros(unit) for unit in _PER_SECOND)).to_series()
     lost = (values.is_not_null() & read.is_null()).arg_true()

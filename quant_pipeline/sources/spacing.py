@@ -17,8 +17,9 @@ _STEPS = np.array([1, 2, 3, 5, 10, 15, 20, 30, *(60 * minutes for minutes in (1,
                    480, 720, 1_440, 10_080))]) * _SECOND  # fmt: skip
 _RUN = 50
 """Bars that are judged together: a file of hours that goes on in minutes shows both."""
-_FINER = 0.25
-"""Most distances below the interval that a run of bars may show: those that a session's end or a stray row cut short."""
+_FINER = 0.35
+"""Most distances below the interval that a run of bars may show: those that a session's end, a break or a stray row cut
+short."""
 _ON_GRID = 0.95
 """Share of the distances that are whole numbers of a longer step, from which bars are that step and not thin trading: of 50
 bars that skip minutes at random, even half as many are multiples of two by chance once in 10 million files."""
@@ -48,7 +49,7 @@ def check_spacing(opened: pl.Series, interval: str, length: timedelta, name: str
 
 
 def _doubtful(distances: Int64s, wanted: int) -> Iterator[tuple[int, Int64s]]:
-    """All distances and the runs, each with its first row, of which not three in four are what is wanted."""
+    """All distances and the runs, each with its first row, of which too few are what is wanted."""
     if distances.size and (distances == wanted).mean() < 1 - _FINER:
         yield 0, distances
     runs = distances[: distances.size // _RUN * _RUN].reshape(-1, _RUN)
