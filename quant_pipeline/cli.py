@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from quant_pipeline.orchestration.house import House
-    from quant_pipeline.orchestration.runner import Runner
+    from quant_pipeline.orchestration.runner import Runner, StageEvent
 
 
 def paragraphs(*lines: str) -> str:
@@ -131,13 +131,16 @@ def work(symbol: str, until: str, *, force: bool) -> None:
     """Run the stages of a symbol with a live view, and print what was made and what was reused."""
     from quant_pipeline.orchestration.progress import ProgressView
     from quant_pipeline.orchestration.row_ledger import ledger_lines
-    from quant_pipeline.orchestration.runner import Runner, StageEvent
+    from quant_pipeline.orchestration.runner import Runner
+    from quant_pipeline.orchestration.showing import absent_rungs
 
     house, defs, instance = open_works()
     house.symbol(symbol)
 
     def listen(event: StageEvent) -> None:
         view.listen(event)
+        if event.done and event.stage.name == "ingest" and (told := absent_rungs(house, symbol)):
+            console.print(f"[yellow]{escape(told)}[/]")
         if event.done and event.stage.name == "features":
             console.print(*map(escape, ledger_lines(house, symbol)), sep="\n", highlight=False, soft_wrap=True)
 

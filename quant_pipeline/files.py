@@ -70,7 +70,9 @@ def refused_by_disk(error: BaseException | None) -> StorageError | None:
 
     For what others write: Dagster's run history is SQLite, which tells a full disk in its own way.
     """
-    while error is not None:
+    seen: set[int] = set()  # a cause may lead back to itself
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         told = str(error).lower()
         sqlite = isinstance(error, sqlite3.OperationalError) and any(text in told for text in _SQLITE_REFUSALS)
         if sqlite or (isinstance(error, OSError) and error.errno in _REFUSALS):

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from quant_pipeline.bars.schema import PRICES, RUNG_SCHEMA
+from quant_pipeline.bars.sessions import with_sessions
 from quant_pipeline.errors import DataError
 from quant_pipeline.ledger import Ledger
 
@@ -54,12 +55,24 @@ def splice_native(minutes: pl.DataFrame, native: pl.DataFrame) -> tuple[pl.DataF
     return pl.concat([earlier, own]), ledger
 
 
+def on_grid(bars: pl.DataFrame, length: timedelta) -> pl.DataFrame:
+    """RUNG BARS that open a whole number of `length` after their session."""
+    return bars.filter((pl.col("timestamp") - pl.col("session_open")).dt.total_microseconds() % (length // _MICROSECOND) == 0)
+
+
+def closes(bars: pl.DataFrame, calendar: str, length: timedelta) -> pl.Series:
+    """When each row of BARS closes: `length` after its open, or with its session."""
+    end = pl.col("timestamp") + length
+    if length <= _MINUTE:
+        return bars.select(end).to_series()
+    return with_sessions(bars.select("timestamp"), calendar).select(pl.min_horizontal(end, "session_close")).to_series()
+
+
 def _on_grid(minutes: pl.DataFrame, native: pl.DataFrame) -> pl.DataFrame:
     """Native bars that open a whole number of bar lengths after their session."""
     if native.is_empty():
         return native
-    length = pl.concat([minutes, native]).select((pl.col("known_at") - pl.col("timestamp")).max()).item()
-    return native.filter((pl.col("timestamp") - pl.col("session_open")).dt.total_microseconds() % (length // _MICROSECOND) == 0)
+    return on_grid(native, pl.concat([minutes, native]).select((pl.col("known_at") - pl.col("timestamp")).max()).item())
 
 
 def _begins_inside(minutes: pl.DataFrame, native: pl.DataFrame) -> bool:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import difflib
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
 import pydantic
 
 from quant_pipeline.config.cleaning import Adjustment, CleaningRules, DropLimits, each_date_once
 from quant_pipeline.config.model import Settings, read_yaml
+from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.errors import ConfigError
 
 DEFAULT_UNIVERSE = Path(__file__).with_name("universe.yaml")
+SECONDS = ("1s", "2s", "3s", "5s", "10s", "15s", "20s", "30s")
+"""Parts of a minute that a file's bars may have."""
+_DAY_MINUTES = 1_440
 
 
 class Costs(Settings):
@@ -42,17 +47,78 @@ class RiskProfile(Settings):
     max_position_pct: float = pydantic.Field(gt=0, le=100)
 
 
-class FileFormat(Settings):
-    """How the user's own bar files are written; every convention is explicit.
+def _keys_as_text(columns: object) -> object:
+    return {str(name): meaning for name, meaning in columns.items()} if isinstance(columns, dict) else columns
 
-    `columns` maps a name in the file to one of timestamp open high low close volume. `timezone` is that of
-    timestamps that carry none; null refuses them. `stamp` says whether a timestamp is the bar's open or close.
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) else value
+
+
+def file_interval(value: str) -> str:
+    """`value` where a file's bars may be so far apart; raises `ValueError` for others."""
+    if value in SECONDS:
+        return value
+    if minutes(value) > _DAY_MINUTES:
+        message = f"at most 1d (or of seconds: {', '.join(SECONDS)})"
+        raise ValueError(message)
+    return value
+
+
+def _time_format(value: str | None) -> str | None:
+    """A format that tells the whole date; seconds of a fraction stand behind a point."""
+    day = datetime(2025, 7, 31, tzinfo=UTC)
+    try:
+        whole = value is None or datetime.strptime(day.strftime(value), value).date() == day.date()  # noqa: DTZ007 - only the day counts
+    except ValueError:
+        whole = False
+    if not whole or "%f" in (value or "").replace(".%f", ""):
+        message = 'a strptime format with year, month and day, such as "%d.%m.%Y %H:%M:%S" (a fraction of seconds is ".%f")'
+        raise ValueError(message)
+    return value
+
+
+class FileFormat(Settings):
+    """How the user's own bar files are written; every convention is explicit, and what a file shows otherwise is refused.
+
+    Attributes:
+        columns: a column of the file, by its name or by its position counted from 1, to one of timestamp open high low close
+            volume. Two columns that are both timestamp are date and time.
+        interval: how far the bars are apart: 1m, a longer one up to 1d, or a part of a minute (1s, 5s … 30s; such bars are
+            joined to minutes). Rungs that are not a multiple of it do not exist for the symbol. A daily bar is that of the
+            session its stamp falls in or, outside every session, of the next one.
+        symbol: what the file's symbol column calls this symbol, where it is not its name in the universe.
+        timezone: zone of timestamps that carry none; null refuses those. A name such as Europe/Athens, or a clock some whole
+            hours beside one: America/New_York+7h is MetaTrader's, midnight at New York's 17:00 in summer and winter.
+        time_format: strptime format of the timestamps, such as "%d.%m.%Y %H:%M:%S.%f" or "%Y%m%d%H%M"; null reads ISO 8601
+            and counts since 1970.
+        stamp: whether a timestamp is the bar's open or close.
+        volume: real, tick (ticks are counted) or absent.
+        header: whether a CSV's first line names its columns; without one, `columns` does by position.
+        skip_lines: lines of a CSV before the header (or, without one, before the first bar).
+        decimal: the decimal sign of a CSV's numbers, "." or ",".
     """
 
-    columns: dict[str, str] = pydantic.Field(default_factory=dict)
+    columns: Annotated[dict[str, str], pydantic.BeforeValidator(_keys_as_text)] = pydantic.Field(default_factory=dict)
+    interval: Annotated[str, pydantic.AfterValidator(file_interval)] = "1m"
+    symbol: Annotated[str | None, pydantic.BeforeValidator(_number_as_text)] = None
     timezone: str | None = None
+    time_format: Annotated[str | None, pydantic.AfterValidator(_time_format)] = None
     stamp: str = pydantic.Field(default="open", pattern="^(open|close)$")
     volume: str = pydantic.Field(default="real", pattern="^(real|tick|absent)$")
+    header: bool = True
+    skip_lines: int = pydantic.Field(default=0, ge=0, le=1_000)
+    decimal: Literal[".", ","] = "."
+
+    @property
+    def native(self) -> str:
+        """The timeframe of the bars that the file gives: its interval, or 1m where seconds are joined."""
+        return "1m" if self.interval.endswith("s") else self.interval
+
+    @property
+    def length(self) -> timedelta:
+        """How far the file's own bars are apart."""
+        return timedelta(seconds=int(self.interval[:-1])) if self.interval.endswith("s") else duration(self.interval)
 
 
 class Instrument(Settings):

@@ -13,6 +13,7 @@ from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.universe import Universe
 from quant_pipeline.inference.context import Library
 from quant_pipeline.inference.signals import SignalStore
+from quant_pipeline.inference.window import read_raw
 from quant_pipeline.risk.portfolio import PortfolioState, paper_account
 from quant_pipeline.sources.store import RawStore
 
@@ -61,9 +62,8 @@ class Account:
         return {name: self._primary(name) for name in traded}
 
     def _primary(self, symbol: str) -> pl.DataFrame:
-        store, primary = self.desk.store, self.desk.experiment.primary
-        first = _begin(self.start) - WARM_UP
-        raw = {interval: store.read(symbol, interval, first, self.end) for interval in ("1m", *store.intervals(symbol))}
+        primary = self.desk.experiment.primary
+        raw = read_raw(self.desk.store, symbol, _begin(self.start) - WARM_UP, self.end)
         calendar, rules = self.desk.universe.symbol(symbol).calendar, self.desk.universe.cleaning(symbol)
         return build_bars(raw, calendar, (primary,), as_of=self.end, rules=rules)[0][primary]
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from quant_pipeline.bars.build import build_bars
-from quant_pipeline.bars.schema import BARS_SCHEMA, RUNG_SCHEMA
+from quant_pipeline.bars.schema import RUNG_SCHEMA
 from quant_pipeline.features.context import NEWS_SCHEMA, Context
 from quant_pipeline.features.news import news_table as scored
+from quant_pipeline.inference.window import read_raw
 
 if TYPE_CHECKING:
     from quant_pipeline.features.text.embeddings import EmbeddingStore
@@ -60,17 +61,17 @@ def gather(desk: Desk, symbol: str, start: datetime, moment: datetime) -> Contex
 
 
 def primary_bars(desk: Desk, symbol: str, start: datetime, moment: datetime, *, judged: bool = False) -> pl.DataFrame:
-    """RUNG BARS of the primary rung of `symbol` from its raw bars in [start, moment]; no rows where none are stored.
+    """RUNG BARS of the primary rung of `symbol` from its raw bars in [start, moment]; no rows where no such are stored.
 
     `judged`, for training: bars that break the symbol's limits are refused.
     """
-    raw = {interval: desk.store.read(symbol, interval, start, moment) for interval in desk.store.intervals(symbol)}
+    raw = read_raw(desk.store, symbol, start, moment)
     if not any(frame.height for frame in raw.values()):
         return pl.DataFrame(schema=RUNG_SCHEMA)
     primary = desk.experiment.primary
-    given = {"1m": pl.DataFrame(schema=BARS_SCHEMA), **raw}
     calendar, rules = desk.universe.instrument(symbol).calendar, desk.universe.cleaning(symbol, judged=judged)
-    return build_bars(given, calendar, (primary,), as_of=moment, rules=rules)[0][primary]
+    rungs, _ = build_bars(raw, calendar, (primary,), as_of=moment, rules=rules)
+    return rungs.get(primary, pl.DataFrame(schema=RUNG_SCHEMA))
 
 
 def news_table(library: Library, symbol: str, start: datetime, moment: datetime) -> pl.DataFrame | None:

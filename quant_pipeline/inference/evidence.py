@@ -21,7 +21,7 @@ from quant_pipeline.inference.bundle import Bundle
 from quant_pipeline.inference.context import gather
 from quant_pipeline.inference.decision import decide_all
 from quant_pipeline.inference.inputs import decision_features
-from quant_pipeline.inference.window import cut, window_start
+from quant_pipeline.inference.window import read_raw, window_start
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision, clock_features, decide_retrain, drift_table, summarise
 from quant_pipeline.sources.base import MarketSource
@@ -186,7 +186,7 @@ def _recent_features(desk: Desk, symbol: str, now: datetime) -> tuple[pl.DataFra
     calendar, experiment = desk.universe.symbol(symbol).calendar, desk.experiment
     first = window_start(experiment, calendar, now)
     start = first - (now - first)
-    raw = cut({interval: desk.store.read(symbol, interval, start, now) for interval in desk.store.intervals(symbol)}, start, now)
-    rungs, _ = build_bars(raw, calendar, experiment.rungs, as_of=now, rules=desk.universe.cleaning(symbol))
+    raw, rules = read_raw(desk.store, symbol, start, now), desk.universe.cleaning(symbol)
+    rungs, _ = build_bars(raw, calendar, experiment.rungs, as_of=now, rules=rules)
     context = gather(desk, symbol, start, now)
     return decision_features(rungs, context, experiment, calendar), rungs[experiment.primary]

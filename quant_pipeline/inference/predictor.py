@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 import polars as pl
 
 from quant_pipeline.bars.build import build_bars
-from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.bars.sessions import open_time_between
 from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.config.experiment import Experiment
+from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.config.universe import Symbol
 from quant_pipeline.errors import QuantError
 from quant_pipeline.features.context import ALONE, Context
@@ -30,7 +30,7 @@ from quant_pipeline.inference.decision import decide
 from quant_pipeline.inference.inputs import decision_features
 from quant_pipeline.inference.schedule import decision_time, next_open
 from quant_pipeline.inference.signals import Signal, Status
-from quant_pipeline.inference.window import bars_hash, context_start, cut, inputs_hash, window_start
+from quant_pipeline.inference.window import bars_hash, context_start, cut, inputs_hash, read_raw, window_start
 from quant_pipeline.risk.portfolio import PortfolioState
 from quant_pipeline.views.feature_matrix import from_frame
 
@@ -81,10 +81,11 @@ def predict_signal(
     """
     calendar, primary = task.instrument.calendar, task.experiment.primary
     moment = decision_time(calendar, primary, as_of)
-    seen = cut(raw, window_start(task.experiment, calendar, moment), moment)
+    seen = cut(raw, window_start(task.experiment, calendar, moment), moment, calendar)
+    known = any(frame.height for frame in seen.values())
     facts: dict[str, Any] = {
         "symbol": task.symbol, "as_of": moment, "entry_from": next_open(calendar, primary, moment),
-        "data_hash": data_hash(seen, context) if seen else None,
+        "data_hash": data_hash(seen, context) if known else None,
         "bundle_id": bundle.id if bundle else None, "experiment": task.experiment.name, "profile": task.profile,
         "simulated": task.simulated,
     }  # fmt: skip
@@ -102,15 +103,13 @@ def _signal(
     state: PortfolioState | None,
 ) -> Signal:  # fmt: skip
     moment, settings = facts["as_of"], task.experiment.signal
-    if not seen:
+    if facts["data_hash"] is None:
         return _silent(facts, "no_data", f"no bars in the window before {moment:%Y-%m-%d %H:%M} UTC")
     trained = bundle.manifest.get("inputs_hash")
     if trained and trained != inputs_hash(task.experiment):
         return _silent(facts, "failed", f"the bundle was trained with other feature settings: quant train {task.symbol}")
-    rungs, _ = build_bars(
-        {"1m": pl.DataFrame(schema=BARS_SCHEMA), **seen}, task.instrument.calendar, task.experiment.rungs, as_of=moment,
-        rules=CleaningRules(symbol=task.symbol, adjustments=task.instrument.adjustments),
-    )  # fmt: skip
+    rules = CleaningRules(symbol=task.symbol, adjustments=task.instrument.adjustments)
+    rungs, _ = build_bars(seen, task.instrument.calendar, task.experiment.rungs, as_of=moment, rules=rules)
     newest = rungs[task.experiment.primary].tail(1)
     if newest.is_empty():
         return _silent(facts, "no_data", f"no bar of {task.experiment.primary} in the window is usable")
@@ -162,7 +161,7 @@ def _silent(facts: dict[str, Any], status: Status, reason: str) -> Signal:
 
 def _last_close(rungs: Mapping[str, pl.DataFrame], primary: pl.DataFrame) -> datetime:
     # a primary bar counts as closed at its time even where its last minutes never came; the minutes tell how old it is
-    newest: datetime = (rungs["1m"] if rungs["1m"].height else primary)["known_at"][-1]
+    newest: datetime = next((rungs[rung] for rung in sorted(rungs, key=minutes) if rungs[rung].height), primary)["known_at"][-1]
     return newest
 
 
@@ -199,6 +198,4 @@ class Predictor:
 
     def raw(self, task: Task, moment: datetime) -> dict[str, pl.DataFrame]:
         """Raw BARS by interval of the window before `moment`."""
-        intervals: Sequence[str] = self.desk.store.intervals(task.symbol)
-        start = window_start(task.experiment, task.instrument.calendar, moment)
-        return {interval: self.desk.store.read(task.symbol, interval, start, moment) for interval in intervals}
+        return read_raw(self.desk.store, task.symbol, window_start(task.experiment, task.instrument.calendar, moment), moment)

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import polars as pl
 
+from quant_pipeline.bars.native import closes
 from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.config.experiment import Experiment, FeatureSettings
 from quant_pipeline.config.timeframes import duration, minutes
@@ -18,6 +19,7 @@ from quant_pipeline.features.groups import narrowed
 from quant_pipeline.features.news import REACH as NEWS_REACH
 from quant_pipeline.inference.schedule import decision_moments
 from quant_pipeline.models.preparation.hmm import LOOKBACK as REGIMES_LOOKBACK
+from quant_pipeline.sources.store import RawStore
 
 # the window of an ordinary year is stretched by a quarter and two weeks: holidays, and outages of the feed
 STRETCH, SPARE_DAYS = 1.25, 14
@@ -63,22 +65,31 @@ def inputs_hash(experiment: Experiment) -> str:
 def bars_hash(raw: Mapping[str, pl.DataFrame]) -> str:
     """Thirty-two hex digits over raw BARS by interval: equal values give equal digits, on every machine."""
     digest = hashlib.sha256()
-    for interval in sorted(raw, key=minutes):
+    for interval in sorted((name for name, frame in raw.items() if frame.height), key=minutes):
         frame = raw[interval]
         digest.update(f"{interval}:{frame.height};".encode())
-        for name in BARS_SCHEMA if frame.height else ():
+        for name in BARS_SCHEMA:
             column = frame[name].to_physical() if name == "timestamp" else frame[name].fill_null(math.nan)
             digest.update(column.to_numpy().astype("<i8" if name == "timestamp" else "<f8").tobytes())
     return digest.hexdigest()[:32]
 
 
-def cut(raw: Mapping[str, pl.DataFrame], start: datetime, as_of: datetime) -> dict[str, pl.DataFrame]:
-    """Raw BARS by interval that opened at or after `start` and closed by `as_of`; intervals without any are left out."""
-    inside = {
-        interval: frame.filter((pl.col("timestamp") >= start) & (pl.col("timestamp") + duration(interval) <= as_of))
+def read_raw(store: RawStore, symbol: str, start: datetime, end: datetime) -> dict[str, pl.DataFrame]:
+    """Raw BARS that open in [start, end), an entry for each interval that the store holds; `1m` where it holds none.
+
+    A session's last bar closes with it, so `build_bars` and `cut` judge which are closed by `end`.
+    """
+    last = end - timedelta(microseconds=1)
+    intervals = store.intervals(symbol) or ("1m",)
+    return {interval: store.read(symbol, interval, start, last + duration(interval)) for interval in intervals}
+
+
+def cut(raw: Mapping[str, pl.DataFrame], start: datetime, as_of: datetime, calendar: str) -> dict[str, pl.DataFrame]:
+    """Raw BARS by interval that opened at or after `start` and closed by `as_of`, with their length or their session."""
+    return {
+        interval: frame.filter((frame["timestamp"] >= start) & (closes(frame, calendar, duration(interval)) <= as_of))
         for interval, frame in raw.items()
     }
-    return {interval: frame for interval, frame in inside.items() if frame.height}
 
 
 def window_start(experiment: Experiment, calendar: str, as_of: datetime) -> datetime:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.errors import QuantError
 from quant_pipeline.orchestration.house import House, make_house
 from quant_pipeline.orchestration.row_ledger import ledger_lines
@@ -59,7 +60,7 @@ def _place(house: House) -> Iterator[Finding]:
         room > ROOM_NEEDED,
         f"{room / 2**30:.1f} GiB free under {house.workplace.data}; {ROOM_NEEDED / 2**30:.0f} GiB wanted",
     )
-    yield _guarded("source", lambda: f"{house.source.name}: {', '.join(house.source.intervals)}")
+    yield _guarded("source", lambda: _source(house))
     families = house.experiment.features.families
     if "news" in families:
         yield _guarded("news", lambda: _news(house))
@@ -72,6 +73,11 @@ def _place(house: House) -> Iterator[Finding]:
             yield f"bars of {symbol}", True, "; ".join(lines)
     live = [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
     yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
+
+
+def _source(house: House) -> str:
+    known = {interval for symbol in house.universe.names for interval in house.source.intervals(symbol)}
+    return f"{house.source.name}: {', '.join(sorted(known, key=minutes))}"
 
 
 def _news(house: House) -> str:

@@ -183,12 +183,14 @@ def _named(variable: str) -> Path | None:
 
 def ingest_correlated(house: House, symbol: str) -> dict[str, str]:
     """Bring the bars of the symbols correlated with `symbol` up to date; returns why one has none, by name."""
+    from quant_pipeline.bars.build import check_primary
     from quant_pipeline.sources.ingest import ingest
 
     missing = {}
     for name in house.symbol(symbol).correlated:
         instrument = house.universe.instrument(name)
         try:
+            check_primary(house.source.intervals(name), house.experiment, name)
             ingest(house.source, house.store, name, instrument, start=house.history_start(symbol), now=house.workplace.now())
         except QuantError as error:
             missing[name] = str(error)

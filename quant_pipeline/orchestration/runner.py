@@ -139,7 +139,9 @@ class Runner:
                 run_config=QUIET,
             )
         except dg.DagsterExecutionStepExecutionError as error:
-            raise (error.user_exception if isinstance(error.user_exception, QuantError) else error) from error
+            if not isinstance(error.user_exception, QuantError):
+                raise
+            raise error.user_exception from error.user_exception.__cause__
 
     @contextmanager
     def locked(self, symbol: str) -> Iterator[None]:

@@ -76,6 +76,18 @@ def _cell(cell: dict[str, Any] | None, activity: dict[str, Any] | None) -> str:
     return f"[bold]{number(cell['value'], metric)}[/]\n{ends}\n[dim]{naive}[/]{reached}"
 
 
+def absent_rungs(house: House, symbol: str) -> str | None:
+    """One line about the rungs that the symbol's bars are too long for; None where there are none."""
+    from quant_pipeline.bars.build import rungs_of
+
+    intervals = house.store.intervals(symbol)
+    given = rungs_of(intervals, house.experiment.rungs)
+    absent = [rung for rung in house.experiment.rungs if rung not in given]
+    if not absent:
+        return None
+    return f"{symbol} has bars of {intervals[0]}: rungs {', '.join(absent)} do not exist, and their features are left out"
+
+
 def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:
     """The newest signal as field and value."""
     signal = house.signals.latest(symbol)

@@ -65,17 +65,16 @@ class MarketSource(Protocol):
         ...
 
     @property
-    def intervals(self) -> tuple[str, ...]:
-        """Native intervals, finest first, such as `("1m", "15m", "1h")`."""
-        ...
-
-    @property
     def simulated(self) -> bool:
         """Whether the rows are made up; reports then say SIMULATED."""
         ...
 
+    def intervals(self, symbol: str) -> tuple[str, ...]:
+        """Native intervals of `symbol`, finest first, such as `("1m", "15m", "1h")`."""
+        ...
+
     def fetch(self, symbol: str, interval: str, start: datetime, end: datetime) -> Fetched:
-        """Bars that open at or after `start` and close at or before `end`.
+        """Bars of one of `intervals(symbol)` that open at or after `start` and close at or before `end`.
 
         Raises `SourceError` when nothing usable came, `ConfigError` for a symbol or interval that the source lacks.
         """

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
-from quant_pipeline.bars.moments import UTC_MICROSECONDS
 from quant_pipeline.errors import ConfigError, DataError
+from quant_pipeline.sources.epochs import EARLIEST, from_epochs, latest, span_told, where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _OFFSET = r"(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
 _AFTER_TIME = r"(?::\d{2}(?:\.\d+)?|T\d{4,6})\s*"  # so that the day of 2025-07-01 is no offset
 _FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y%m%d %H:%M:%S%.f", "%Y%m%d %H%M%S", "%Y%m%d %H:%M", "%Y-%m-%d")
-# an epoch of this size or more counts the unit before: seconds reach 1e11 in the year 5138, milliseconds in 1973
-_EPOCHS = (("s", 10**11), ("ms", 10**14), ("us", 10**17), ("ns", None))
-_PER_MICROSECOND = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_BROKER = re.compile(r"(.+?)([+-]\d{1,2})h")  # America/New_York+7h
+_YEAR_LAST = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{4}|\d{2})\b")
 _SUMMER_TIME = 60  # minutes by which the offsets of one zone differ over a year
 _SHOWN = 3
 
 
-def to_utc(values: pl.Series, timezone: str | None, name: str) -> pl.Series:
+def to_utc(
+    values: pl.Series, timezone: str | None, name: str, *, time_format: str | None = None, lines: pl.Series | None = None
+) -> pl.Series:
     """`values` as Datetime("us", "UTC"); nulls stay.
 
     Args:
-        values: datetimes, whole numbers since 1970 UTC (the unit follows from their size), or text (ISO 8601, also with
-            / or . in the date or without separators; an offset or Z at the end).
-        timezone: the zone of values that carry none; None refuses those. Values that carry one are never reinterpreted.
+        values: datetimes, dates, whole numbers since 1970 UTC (the unit of each follows from its size), or text (ISO 8601,
+            also with / or . in the date or without separators; an offset or Z at the end).
+        timezone: the zone of values that carry none, such as Europe/Athens, or of a clock that runs a fixed number of hours
+            beside a zone, such as America/New_York+7h; None refuses those. Values that carry one are never reinterpreted.
         name: of the file, for errors.
+        time_format: a strptime format; text, and numbers as they are written, are read by it and by nothing else.
+        lines: line of each value in its file, for errors; None where the first value stands on line 2.
 
     Raises:
-        DataError: values without a zone, text that is no time, offsets of several zones, local times that do not exist
-            or happen twice (the hours at which clocks change).
+        DataError: values without a zone, values that are no time or none from 1980 to next week, offsets of several zones,
+            local times that do not exist or happen twice (the hours at which clocks change).
         ConfigError: `timezone` is no zone name.
 
     Example:
@@ -38,15 +48,36 @@ def to_utc(values: pl.Series, timezone: str | None, name: str) -> pl.Series:
         [2025-07-01 13:30 UTC, 2025-12-01 14:30 UTC]
     """
     thing = f"{name}: column 'timestamp'"
-    if isinstance(values.dtype, pl.Datetime):
-        return _from_datetimes(values, timezone, thing)
+    at = pl.int_range(2, len(values) + 2, eager=True) if lines is None else lines
+    read = _read(values, timezone, thing, time_format, at)
+    _refuse_implausible(values, read, thing, at)
+    return read
+
+
+def _read(values: pl.Series, timezone: str | None, thing: str, time_format: str | None, lines: pl.Series) -> pl.Series:
+    if isinstance(values.dtype, (pl.Date, pl.Datetime)):
+        return _from_datetimes(values.cast(pl.Datetime("us")) if values.dtype == pl.Date else values, timezone, thing)
+    if time_format is not None and (values.dtype == pl.String or values.dtype.is_integer()):
+        return _from_format(values.cast(pl.String), timezone, thing, time_format, lines)
     if values.dtype == pl.String:
-        return _from_text(values, timezone, thing)
+        return _from_text(values, timezone, thing, lines)
     if values.dtype.is_numeric():
-        return _from_epoch(values)
+        return from_epochs(values, thing, lines)
     raise DataError(
         thing, found=f"dtype {values.dtype}", wanted="datetimes, epochs or text", mend="convert the column where the file is made"
     )
+
+
+def _refuse_implausible(values: pl.Series, read: pl.Series, thing: str, lines: pl.Series) -> None:
+    lost = (~read.is_between(EARLIEST, latest())).arg_true()
+    if len(lost):
+        row = int(lost[0])
+        raise DataError(
+            f"{thing}, {where(row, lines)}",
+            found=f"{str(values[row])!r}, read as {read[row]:%Y-%m-%d %H:%M} UTC ({len(lost)} such rows)", wanted=span_told(),
+            mend="remove the rows, or say with `files.time_format` of the symbol in universe.yaml how the times are written, "
+            'such as "%d/%m/%y %H:%M" or "%y-%m-%d %H:%M" for years of two digits',
+        )  # fmt: skip
 
 
 def _from_datetimes(values: pl.Series, timezone: str | None, thing: str) -> pl.Series:
@@ -56,27 +87,27 @@ def _from_datetimes(values: pl.Series, timezone: str | None, thing: str) -> pl.S
     return _localise(micro, timezone, thing)
 
 
-def _from_epoch(values: pl.Series) -> pl.Series:
-    size = values.cast(pl.Float64).abs().median()
-    unit = next(unit for unit, limit in _EPOCHS if limit is None or not size or float(size) < limit)  # type: ignore[arg-type]
-    if unit == "ns":
-        return (values.cast(pl.Int64) // 1_000).cast(UTC_MICROSECONDS)
-    return (values * _PER_MICROSECOND[unit]).cast(pl.Int64).cast(UTC_MICROSECONDS)
-
-
-def _from_text(values: pl.Series, timezone: str | None, thing: str) -> pl.Series:
+def _from_format(values: pl.Series, timezone: str | None, thing: str, form: str, lines: pl.Series) -> pl.Series:
     text = values.str.strip_chars()
-    number = text.cast(pl.Float64, strict=False)
-    if number.null_count() == text.null_count() and not text.str.contains(r"^\d{8}$").all():
-        return _from_epoch(text.cast(pl.Int64, strict=False) if text.str.contains(r"^\d+$").all() else number)
+    chrono = form.replace(".%f", "%.f")  # %f alone counts nanoseconds there
+    zoned = "%z" in form
+    read = text.str.to_datetime(chrono, time_unit="us", time_zone="UTC" if zoned else None, strict=False, ambiguous="raise")
+    refuse_text(values, read, thing, f"a time written {form} (`files.time_format`)", lines)
+    return read if zoned else _localise(read, timezone, thing)
+
+
+def _from_text(values: pl.Series, timezone: str | None, thing: str, lines: pl.Series) -> pl.Series:
+    text = values.str.strip_chars()
+    if text.cast(pl.Float64, strict=False).null_count() == text.null_count():
+        return from_epochs(text, thing, lines)
     offset = text.str.extract(_AFTER_TIME + _OFFSET)
-    local = _parsed(text, thing)
+    local = _parsed(text, thing, lines)
     if offset.null_count() == len(offset):
         return _localise(local, timezone, thing)
     return local.dt.replace_time_zone("UTC") - _offsets(text, offset, thing)
 
 
-def _parsed(text: pl.Series, thing: str) -> pl.Series:
+def _parsed(text: pl.Series, thing: str, lines: pl.Series) -> pl.Series:
     """Naive datetimes of text whose offset, if any, is cut off."""
     plain = text.str.replace(f"({_AFTER_TIME}){_OFFSET}", "$1").str.replace("T", " ", literal=True)
     plain = plain.str.head(10).str.replace_all("[/.]", "-") + plain.str.slice(10)
@@ -85,8 +116,20 @@ def _parsed(text: pl.Series, thing: str) -> pl.Series:
         parsed = parsed.fill_null(plain.str.strip_chars().str.to_datetime(form, time_unit="us", strict=False))
         if parsed.null_count() == text.null_count():
             return parsed
-    refuse_text(text, parsed, thing, "a time such as 2025-07-01 09:30:00+00:00, or an epoch")
+    refuse_text(text, parsed, thing, "a time such as 2025-07-01 09:30:00+00:00, or an epoch", lines, _way_out)
     return parsed
+
+
+def _way_out(text: str) -> str:
+    """How to have a time read that is written in another way than ours."""
+    setting = "`files.time_format` of the symbol in universe.yaml to how the times are written, as strptime does"
+    day = _YEAR_LAST.match(text)
+    if day is None:
+        return f"correct or remove the row, or set {setting}"
+    year = "%Y" if len(day[2]) == len("2025") else "%y"
+    date = [day[1].join(form) for form in (("%d", "%m", year), ("%m", "%d", year))]
+    time = "" if len(text) == day.end() else " %H:%M:%S" + (".%f" if re.search(r"\.\d+$", text[day.end() :]) else "")
+    return f'set {setting}: "{date[0]}{time}" where the day comes first, "{date[1]}{time}" where the month does'
 
 
 def _offsets(text: pl.Series, offset: pl.Series, thing: str) -> pl.Series:
@@ -121,28 +164,42 @@ def _localise(local: pl.Series, timezone: str | None, thing: str) -> pl.Series:
             thing, found=f"{local.drop_nulls().first()!s} without a time zone", wanted="timestamps with a time zone",
             mend="set `files.timezone` of the symbol in universe.yaml to the zone of the file, such as UTC or America/New_York",
         )  # fmt: skip
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ConfigError(
-            "files.timezone", found=repr(timezone), wanted="a zone such as America/New_York", mend="edit universe.yaml"
-        ) from None
-    placed = local.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
+    zone, ahead = _clock(timezone)
+    local = local - ahead
+    placed = local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
     lost = (local.is_not_null() & placed.is_null()).arg_true()
     if len(lost):
         raise DataError(
-            thing, found=f"{local[int(lost[0])]}, which {timezone} has twice or not at all ({len(lost)} such rows)",
-            wanted="moments that the clock change leaves no doubt about", mend="write the timestamps in UTC or with their offset",
+            thing, found=f"{local[int(lost[0])] + ahead}, which {timezone} has twice or not at all ({len(lost)} such rows)",
+            wanted="moments that the clock change leaves no doubt about",
+            mend="write the timestamps in UTC or with their offset, or set `files.timezone` to the zone that they are really in",
         )  # fmt: skip
     return placed.dt.convert_time_zone("UTC")
 
 
-def refuse_text(before: pl.Series, after: pl.Series, thing: str, wanted: str) -> None:
-    """Raise `DataError` for the first row that has a value in `before` and none in `after`."""
+def _clock(timezone: str) -> tuple[str, timedelta]:
+    """Zone, and how far the clock runs ahead of it."""
+    broker = _BROKER.fullmatch(timezone)
+    zone, hours = (broker[1], int(broker[2])) if broker else (timezone, 0)
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            "files.timezone", found=repr(timezone),
+            wanted="a zone such as America/New_York, or hours beside one: America/New_York+7h", mend="edit universe.yaml",
+        ) from None  # fmt: skip
+    return zone, timedelta(hours=hours)
+
+
+def refuse_text(
+    before: pl.Series, after: pl.Series, thing: str, wanted: str, lines: pl.Series,
+    mend: Callable[[str], str] = lambda _: "correct or remove the row",
+) -> None:  # fmt: skip
+    """Raise `DataError` for the first row that has a value in `before` and none in `after`; `mend` sees that value."""
     lost = (before.is_not_null() & after.is_null()).arg_true()
     if len(lost):
-        row = int(lost[0]) + 1
+        row = int(lost[0])
         raise DataError(
-            f"{thing}, data row {row} (line {row + 1} of a CSV)", found=repr(before[row - 1]), wanted=wanted,
-            mend=f"correct or remove the row ({len(lost)} such rows)",
+            f"{thing}, {where(row, lines)}", found=repr(before[row]), wanted=wanted,
+            mend=f"{mend(before[row])} ({len(lost)} such rows)",
         )  # fmt: skip

@@ -66,7 +66,7 @@ def ingest(
     problems: list[str] = []
     errors: list[SourceError] = []
     intervals = {}
-    for interval in source.intervals:
+    for interval in source.intervals(symbol):
         run = _Run(source, store, symbol, interval, now, CleaningRules(symbol=symbol, limits=instrument.limits))
         intervals[interval] = run.update(instrument.calendar, start, horizon)
         _add(total, run.ledger)

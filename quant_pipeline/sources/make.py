@@ -57,5 +57,5 @@ def _existing(folder: Path) -> Path:
         f"folder {folder}",
         found="no such folder",
         wanted="the folder of your bar files",
-        mend="create it, or name it with --data",
+        mend="create it, or name it with --bars",
     )

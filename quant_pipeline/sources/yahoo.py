@@ -80,8 +80,11 @@ class YahooSource:
     sleep: Callable[[float], None] = time.sleep
     attempts: int = 5
     name: str = "yahoo"
-    intervals: tuple[str, ...] = ("1m", "15m", "1h")
     simulated: bool = False
+
+    def intervals(self, symbol: str) -> tuple[str, ...]:  # noqa: ARG002 - the same for every symbol
+        """Minutes, and the longer bars that reach further back."""
+        return tuple(_LIMITS)
 
     def fetch(self, symbol: str, interval: str, start: datetime, end: datetime) -> Fetched:
         """Bars that open at or after `start` and close at or before `end`, as far back as Yahoo reaches.

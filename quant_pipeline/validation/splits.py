@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,8 +106,41 @@ def first_training_end(decisions: pl.Series, settings: SplitSettings) -> datetim
     each that is missing late moves the first block to an earlier time, so a tenth of the span is left as a margin.
     In other schemes the span before it is in out-of-fold blocks, too: what is chosen there shapes the labels of all
     folds alike, and has seen no feature and nothing of the test span.
+
+    Raises:
+        DataError: as `check_history`.
     """
+    check_history(decisions, settings)
     return decisions[int(settings.first_train * (1 - UNLABELLED) * len(decisions))]  # type: ignore[no-any-return]
+
+
+def check_history(decisions: pl.Series, settings: SplitSettings) -> None:
+    """Raise `DataError` for fewer primary bars (`known_at`, sorted) than the folds need, whatever is labelled."""
+    fewest = fewest_rows(settings)
+    if len(decisions) < fewest:
+        last = f", the last known at {decisions[-1]:%Y-%m-%d %H:%M} UTC" if len(decisions) else ""
+        raise DataError(
+            "primary bars up to the training cutoff", found=f"too little history: {len(decisions)}{last}",
+            wanted=f"at least {fewest} for {settings.folds} folds",
+            mend="bring a longer history (training ends on the last Monday 00:00 UTC), raise history_days of the experiment, "
+            "or lower splits.folds",
+        )  # fmt: skip
+
+
+def fewest_rows(settings: SplitSettings) -> int:
+    """Rows below which some fold is too small, before anything is purged.
+
+    Example:
+        >>> fewest_rows(SplitSettings(folds=5, first_train=0.4, test=0.15))
+        150
+    """
+    walk = settings.scheme in {"expanding", "rolling"}
+    folded = 1 - settings.test - (settings.first_train if walk else 0)
+    shares = {
+        "train": settings.first_train if walk else folded,
+        "oof": min(settings.test, max(folded, 0.0) / settings.folds or settings.test),
+    }
+    return ceil(max((FEWEST["train"] + FEWEST["valid"]) / shares["train"], FEWEST["oof"] / shares["oof"]))
 
 
 def check_oof(

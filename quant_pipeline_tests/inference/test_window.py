@@ -89,10 +89,10 @@ def test_the_window_is_fixed_by_settings_alone(small_experiment):
 def test_cut_takes_what_opened_in_the_window_and_closed_by_the_moment():
     stamps = pl.datetime_range(AT - timedelta(hours=3), AT + timedelta(hours=3), "1m", time_unit="us", eager=True)
     raw = {name: pl.DataFrame({"timestamp": stamps}) for name in ("1m", "1h")}
-    seen = cut(raw, AT - timedelta(hours=1), AT)
+    seen = cut(raw, AT - timedelta(hours=1), AT, "24/7")
     assert (seen["1m"]["timestamp"].min(), seen["1m"]["timestamp"].max()) == (AT - timedelta(hours=1), AT - timedelta(minutes=1))
     assert seen["1h"]["timestamp"].to_list() == [AT - timedelta(hours=1)]
-    assert cut(raw, AT + timedelta(days=1), AT + timedelta(days=2)) == {}
+    assert [frame.height for frame in cut(raw, AT + timedelta(days=1), AT + timedelta(days=2), "24/7").values()] == [0, 0]
 
 
 def test_equal_bars_equal_hash_whatever_their_chunks():

@@ -15,7 +15,7 @@ from quant_pipeline.errors import ConfigError, DataError
 from quant_pipeline.sources.clock import to_utc
 
 AT = datetime(2025, 7, 1, 9, 30, tzinfo=UTC)
-NAIVE = st.lists(st.datetimes(datetime.fromisoformat("1990-01-01"), datetime.fromisoformat("2035-01-01")), min_size=1, max_size=5)
+NAIVE = st.lists(st.datetimes(datetime.fromisoformat("1990-01-01"), datetime.fromisoformat("2026-01-01")), min_size=1, max_size=5)
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,86 @@ def test_offset_text_against_datetime(moments, quarters, summer):
     assert to_utc(pl.Series([moment.isoformat() for moment in aware]), None, "f").to_list() == [
         moment.astimezone(UTC) for moment in aware
     ]
+
+
+NOW = datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    "value", ["1979-12-31 23:59:00Z", "0001-01-01 00:00:00Z", "25-07-01 13:30:00", (NOW + timedelta(days=9)).isoformat()]
+)
+def test_text_of_no_plausible_moment_is_refused(value):
+    with pytest.raises(DataError, match=r"data row 2 \(line 3 of a CSV\).*a moment from 1980-01-01 to.*files\.time_format"):
+        to_utc(pl.Series([value[:0] + "2025-07-01 13:30:00" + ("Z" if "Z" in value or "+" in value else ""), value]), "UTC", "f")
+
+
+def test_datetimes_of_a_wrong_unit_are_refused():
+    """What pandas makes of whole numbers without a unit: all of a file in January 1970."""
+    with pytest.raises(DataError, match="read as 1970-01-21"):
+        to_utc(pl.Series([1_751_376_600_000_000]).cast(pl.Datetime("ns", "UTC")), None, "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "wanted"),
+    [
+        ("01.07.2025 13:30:00.000", "%d.%m.%Y %H:%M:%S.%f", AT + timedelta(hours=4)),
+        ("01.07.2025 13:30:00.250", "%d.%m.%Y %H:%M:%S.%f", AT + timedelta(hours=4, milliseconds=250)),
+        ("07/01/2025 01:30 PM", "%m/%d/%Y %I:%M %p", AT + timedelta(hours=4)),
+        ("202507011330", "%Y%m%d%H%M", AT + timedelta(hours=4)),
+        ("20250701133005", "%Y%m%d%H%M%S", AT + timedelta(hours=4, seconds=5)),
+        ("20250701", "%Y%m%d", datetime(2025, 7, 1, tzinfo=UTC)),
+        ("25-07-01 13:30", "%y-%m-%d %H:%M", AT + timedelta(hours=4)),
+        ("1 Jul 2025 13:30:00", "%d %b %Y %H:%M:%S", AT + timedelta(hours=4)),
+        ("2025-07-01 15:30:00 +0200", "%Y-%m-%d %H:%M:%S %z", AT + timedelta(hours=4)),
+    ],
+)
+def test_a_format_that_is_said(text, form, wanted):
+    assert to_utc(pl.Series([text, None]), "UTC", "f", time_format=form).to_list() == [wanted, None]
+    if text.isdigit():
+        assert to_utc(pl.Series([int(text)]), "UTC", "f", time_format=form).to_list() == [wanted]
+
+
+def test_a_format_reads_nothing_else():
+    with pytest.raises(DataError, match=r"line 3.*'2025-07-01 13:31'.*a time written %d\.%m\.%Y %H:%M"):
+        to_utc(pl.Series(["01.07.2025 13:30", "2025-07-01 13:31"]), "UTC", "f", time_format="%d.%m.%Y %H:%M")
+
+
+@pytest.mark.parametrize(
+    ("text", "formats"),
+    [
+        ("01.07.2025 13:30:00.000", ("%d.%m.%Y %H:%M:%S.%f", "%m.%d.%Y %H:%M:%S.%f")),
+        ("01.07.2025", ('"%d.%m.%Y"', '"%m.%d.%Y"')),
+        ("07/13/2025 09:30:00", ("%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S")),
+        ("13/07/25 09:30:00", ("%d/%m/%y %H:%M", "%y-%m-%d %H:%M")),
+    ],
+)
+def test_the_setting_for_days_first_is_named(text, formats):
+    with pytest.raises(DataError, match=r"files\.time_format") as error:
+        to_utc(pl.Series([text]), "UTC", "f")
+    for form in formats:
+        assert form in str(error.value)
+
+
+@given(
+    st.lists(st.datetimes(datetime.fromisoformat("1990-01-01"), datetime.fromisoformat("2026-01-01")), min_size=1, max_size=5),
+    st.integers(-12, 12),
+)
+def test_a_broker_clock_beside_new_york(moments, hours):
+    zone = ZoneInfo("America/New_York")
+    local = [moment.replace(microsecond=0, tzinfo=zone) for moment in moments]
+    sure = [at for at in local if at.replace(fold=1).utcoffset() == at.utcoffset()]
+    written = [at.replace(tzinfo=None) + timedelta(hours=hours) for at in sure]
+    read = to_utc(pl.Series(written, dtype=pl.Datetime("us")), f"America/New_York{hours:+d}h", "f")
+    assert read.to_list() == [at.astimezone(UTC) for at in sure]
+
+
+def test_midnight_of_the_broker_is_five_in_the_afternoon_of_new_york():
+    text = pl.Series(["2025-07-01 00:00", "2025-12-02 00:00", "2025-03-17 00:00"])  # between the two changes of clocks, too
+    assert [at.hour for at in to_utc(text, "America/New_York+7h", "f")] == [21, 22, 21]
+    assert [at.hour for at in to_utc(text, "Europe/Athens", "f")] == [21, 22, 22]
+
+
+@pytest.mark.parametrize("zone", ["New York+7h", "America/New_York+7", "+7h", "UTC+x"])
+def test_a_broker_clock_that_is_none(zone):
+    with pytest.raises(ConfigError, match=r"files\.timezone.*America/New_York\+7h"):
+        to_utc(pl.Series(["2025-07-01 09:30"]), zone, "f")

@@ -69,12 +69,12 @@ def test_plain_names_only_where_there_is_no_1m(tmp_path):
 def test_two_formats_are_refused(tmp_path):
     table().write_parquet(tmp_path / "GC=F_1m.parquet")
     table().write_csv(tmp_path / "GC=F_1m.csv")
-    with pytest.raises(ConfigError, match=r"GC=F_1m\.parquet and GC=F_1m\.csv"):
+    with pytest.raises(ConfigError, match=r"GC=F_1m\.csv and GC=F_1m\.parquet"):
         FilesSource(tmp_path, universe()).fetch("GC=F", "1m", *EVER)
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(SourceError, match=r"none in .*wanted GC=F_1m\.parquet or GC=F_1m\.csv.*--data"):
+    with pytest.raises(SourceError, match=r"none in .*wanted GC=F_1m\.parquet or GC=F_1m\.csv.*--bars"):
         FilesSource(tmp_path, universe()).fetch("GC=F", "1m", *EVER)
 
 
@@ -138,7 +138,7 @@ def test_columns_that_do_not_fit(read, columns, error, words):
 
 
 def test_two_columns_for_one_are_refused(read):
-    with pytest.raises(DataError, match=r"column 'close'.*'close' and 'last'.*files\.columns"):
+    with pytest.raises(DataError, match=r"column 'close'.*'close' \(column 5\) and 'last' \(column 7\).*files\.columns"):
         read(table().with_columns(last=pl.lit(1.0)), "GC=F.parquet")
 
 
@@ -220,7 +220,7 @@ ROW = "2025-07-01T13:30:00Z,1,2,0.5,1.5,10\n"
         (HEADER + ROW + ROW.replace("Z", "+09:00"), r"mixed time zones: Z, \+09:00"),
         (HEADER + ROW.replace("Z", ""), r"2025-07-01 13:30:00 without a time zone.*files\.timezone"),
         (HEADER + "2025-07-01T13:30:00Z,1,2,0.5,1.5,10,11,12\n", "a whole csv file"),
-        (b"PAR1\xff\xfe\x00\x00", "UnicodeDecodeError.*a whole csv file"),
+        (b"PAR1\xff\xfe\x00\x00", "zero bytes.*a whole csv file"),
         (HEADER + ",1,2,0.5,1.5,10\n" + ROW, "column 'timestamp'.*nothing in row 0"),
     ],
 )

@@ -29,7 +29,7 @@ class Source:
     """Hourly-spaced bars from BEGIN on; `fail` and `complain` look at a window and break it."""
 
     name: str = "scripted"
-    intervals: tuple[str, ...] = ("1m",)
+    native: tuple[str, ...] = ("1m",)
     simulated: bool = False
     end: datetime = END
     begin: datetime = BEGIN
@@ -38,6 +38,9 @@ class Source:
     fail: object = None
     complain: object = None
     step: timedelta = timedelta(hours=1)
+
+    def intervals(self, symbol):  # noqa: ARG002 - the protocol's argument
+        return self.native
 
     def bars(self, interval="1m", start=None, end=None):
         start, end = start or self.begin, end or self.end
@@ -159,7 +162,7 @@ def test_an_earlier_start_fetches_only_what_is_older(store):
 
 
 def test_longer_bars_across_a_months_end(store):
-    source = Source(intervals=("1m", "1h"), begin=datetime(2025, 1, 10, 0, 30, tzinfo=UTC))
+    source = Source(native=("1m", "1h"), begin=datetime(2025, 1, 10, 0, 30, tzinfo=UTC))
     run(source, store)
     assert store.read("GC=F", "1h").equals(source.bars("1h"))
     assert datetime(2025, 1, 31, 23, 30, tzinfo=UTC) in store.read("GC=F", "1h")["timestamp"]
@@ -183,7 +186,7 @@ def test_a_failure_keeps_what_arrived_and_the_next_run_completes(store):
 
 
 def test_one_interval_may_fail_alone(store):
-    source = Source(intervals=("1m", "1h"))
+    source = Source(native=("1m", "1h"))
     source.fail = lambda *_: source.asked[-1][0] == "1m"
     ledger = run(source, store)
     assert store.intervals("GC=F") == ("1h",)

@@ -17,7 +17,7 @@ def test_every_profile_is_a_market_source(profile, tmp_path):
     assert isinstance(source, MarketSource)
     assert source.name == profile
     assert source.simulated == (profile == "simulated")
-    assert source.intervals[0] == "1m"
+    assert source.intervals("GC=F")[0] == "1m"
 
 
 def test_an_unknown_profile_names_the_nearest(tmp_path):

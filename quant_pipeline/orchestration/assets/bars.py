@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import dagster as dg
+import polars as pl
 
 from quant_pipeline.orchestration.assets.common import OWNERS, at_work
 from quant_pipeline.orchestration.house import House
@@ -18,7 +19,7 @@ def rung_key(rung: str) -> list[str]:
     return ["bars", rung]
 
 
-READS = ("history_days", "symbol.calendar", "symbol.adjustments", "symbol.limits")
+READS = ("history_days", "primary", "splits", "symbol.calendar", "symbol.adjustments", "symbol.limits")
 
 
 def bars_assets(house: House) -> list[dg.AssetsDefinition]:
@@ -27,18 +28,24 @@ def bars_assets(house: House) -> list[dg.AssetsDefinition]:
 
     def bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Iterator[Result]:
         from quant_pipeline.bars.build import build_bars
+        from quant_pipeline.bars.schema import RUNG_SCHEMA
+        from quant_pipeline.inference.window import read_raw
+        from quant_pipeline.validation.splits import check_history
 
         symbol = context.partition_key
         cutoff, start = house.cutoff(symbol), house.history_start(symbol)
-        if house.store.last(symbol, "1m") is None:
+        if not house.store.intervals(symbol):
             raise missing_upstream(dg.AssetKey("raw_bars"), symbol)
-        raw = {interval: house.store.read(symbol, interval, start, cutoff) for interval in house.source.intervals}
+        raw = read_raw(house.store, symbol, start, cutoff)
         rules = house.universe.cleaning(symbol, judged=True)
         made, ledger = build_bars(raw, house.symbol(symbol).calendar, rungs, as_of=cutoff, rules=rules)
         keep_ledger(house, symbol, ledger)
+        if dg.AssetKey(rung_key(house.experiment.primary)) in context.selected_asset_keys:
+            check_history(made[house.experiment.primary]["known_at"], house.experiment.splits)  # before any feature
         for rung in rungs:
             if dg.AssetKey(rung_key(rung)) in context.selected_asset_keys:
-                yield table_result(made[rung], key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")
+                frame = made.get(rung, pl.DataFrame(schema=RUNG_SCHEMA))
+                yield table_result(frame, key=rung_key(rung), ledger=ledger if rung == "1m" else None, time="timestamp")
 
     version = code_version(bars, house, READS)
     specs = [

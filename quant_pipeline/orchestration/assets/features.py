@@ -10,6 +10,7 @@ from quant_pipeline.config.experiment import FeatureSettings
 from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.features.context import Context
 from quant_pipeline.features.groups import APART, families_of, narrowed
+from quant_pipeline.features.registry import columns
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
@@ -138,7 +139,11 @@ class _Work:
     def __init__(
         self, house: House, symbol: str, settings: FeatureSettings, rungs: Mapping[str, pl.DataFrame], context: Context
     ) -> None:
-        self.house, self.rungs, self.context, self.settings = house, rungs, context, settings
+        from quant_pipeline.bars.build import rungs_of
+
+        there = rungs_of(house.store.intervals(symbol), tuple(rungs))
+        self.house, self.context, self.settings = house, context, settings
+        self.rungs, self.ladder = {rung: rungs[rung] for rung in there}, tuple(rungs)
         self.calendar = house.symbol(symbol).calendar
 
     def build(self, until: datetime | None = None) -> tuple[pl.DataFrame, Ledger]:
@@ -149,7 +154,20 @@ class _Work:
         if until is not None:
             rungs = {rung: bars.filter(pl.col("known_at") <= until) for rung, bars in rungs.items()}
             context = context.until(until)
-        return build.build_features(rungs, self.settings, self.house.experiment.primary, self.calendar, context=context)
+        frame, ledger = build.build_features(rungs, self.settings, self.house.experiment.primary, self.calendar, context=context)
+        ledger.notes |= self._of_absent_rungs()
+        return frame, ledger
+
+    def _of_absent_rungs(self) -> dict[str, list[str]]:
+        """Rungs that the symbol's bars are too long for, and the columns that are left out with them."""
+        absent = [rung for rung in self.ladder if rung not in self.rungs]
+        if not absent:
+            return {}
+        whole, made = (
+            columns(self.settings, ladder, self.house.experiment.primary, tuple(self.context.others))
+            for ladder in (self.ladder, tuple(self.rungs))
+        )
+        return {"absent_rungs": absent, "left_out_with_them": [name for name in whole if name not in made]}
 
     def audit(self, frame: pl.DataFrame) -> dg.AssetCheckResult:
         """Whether rows made again from their own past are equal."""

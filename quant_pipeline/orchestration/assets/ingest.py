@@ -20,22 +20,29 @@ def ingest_assets(house: House) -> list[dg.AssetsDefinition]:
 
 
 def _raw_bars(house: House) -> dg.AssetsDefinition:
+    rungs = house.experiment.rungs
+
     @described(
         "ingest",
         house,
-        reads=("history_days", *OF_BARS),
+        reads=("primary", "history_days", *OF_BARS),
         kinds={"parquet"},
         partitions_def=symbols(house),
         pool=f"source_{house.workplace.profile}",
         description="Validated bars of each native interval. The data version covers the bars that training sees.",
     )
     def raw_bars(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
+        from quant_pipeline.bars.build import check_primary, rungs_of
         from quant_pipeline.sources.ingest import ingest
 
         symbol = context.partition_key
+        check_primary(house.source.intervals(symbol), house.experiment, symbol)
         start, cutoff = house.history_start(symbol), house.cutoff(symbol)
         ledger = ingest(house.source, house.store, symbol, house.symbol(symbol), start=start, now=house.workplace.now())
-        newest = house.store.last(symbol, "1m")
+        intervals = house.store.intervals(symbol)
+        absent = [rung for rung in rungs if rung not in rungs_of(intervals, rungs)]
+        ledger.notes |= {"absent_rungs": absent} if absent else {}
+        newest = max(last for interval in intervals if (last := house.store.last(symbol, interval)))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(f"{house.store.fingerprint(symbol, until=cutoff)[:16]}@{cutoff:%Y-%m-%d}"),
             metadata={

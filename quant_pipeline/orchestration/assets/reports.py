@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.features.groups import PATTERNS
 from quant_pipeline.orchestration.assets.bars import rung_key
@@ -22,7 +23,16 @@ def report_assets(house: House) -> list[dg.AssetsDefinition]:
 
 
 def _bars(house: House) -> dict[str, dg.AssetIn]:
-    return {"bars": dg.AssetIn(key=rung_key(house.experiment.primary)), "minutes": dg.AssetIn(key=rung_key("1m"))}
+    """The primary bars, and the finest rungs up to them: a symbol whose bars are longer has no minutes."""
+    primary = minutes(house.experiment.primary)
+    rungs = [rung for rung in house.experiment.ladder if minutes(rung) < primary]
+    return {f"bars_{rung}": dg.AssetIn(key=rung_key(rung)) for rung in (*rungs, house.experiment.primary)}
+
+
+def _finest(rungs: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """The shortest bars that there are, along which fills are looked up."""
+    ordered = sorted(rungs, key=lambda name: minutes(name.removeprefix("bars_")))
+    return next((rungs[name] for name in ordered if rungs[name].height), rungs[ordered[0]])
 
 
 def _skill(house: House) -> dg.AssetsDefinition:
@@ -47,8 +57,7 @@ def _skill(house: House) -> dg.AssetsDefinition:
         labels: pl.DataFrame,
         splits: pl.DataFrame,
         barriers: pl.DataFrame,
-        bars: pl.DataFrame,
-        minutes: pl.DataFrame,
+        **rungs: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.backtest.skill_report import render
         from quant_pipeline.inference.evidence import Market, Tested, skill_inputs
@@ -56,7 +65,8 @@ def _skill(house: House) -> dg.AssetsDefinition:
 
         symbol, instrument = context.partition_key, house.symbol(context.partition_key)
         tested = Tested(oof_predictions.values(), meta_learner, bundle, house.experiment.splits)
-        market = Market(symbol, instrument, house.source, bars, minutes, labels, splits)
+        bars = rungs[f"bars_{house.experiment.primary}"]
+        market = Market(symbol, instrument, house.source, bars, _finest(rungs), labels, splits)
         uses, longest = read_test_uses(test_log(house, symbol)), int(barriers["max_bars"][0])
         inputs = skill_inputs(tested, market, house.experiment, longest, house.provenance(symbol), uses)
         report = render(inputs)
@@ -76,7 +86,7 @@ def _backtest(house: House) -> dg.AssetsDefinition:
     @described(
         "reports",
         house,
-        reads=("signal", "splits", "symbol.costs", "symbol.risk"),
+        reads=("signal", "splits", "primary", "symbol.costs", "symbol.risk"),
         kinds={"numba"},
         stored="table",
         ins={"meta_learner": dg.AssetIn(), "bundle": dg.AssetIn(), **_bars(house)},
@@ -88,8 +98,7 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         house: dg.ResourceParam[House],
         meta_learner: MetaFit,
         bundle: pl.DataFrame,
-        bars: pl.DataFrame,
-        minutes: pl.DataFrame,
+        **rungs: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.backtest.engine import buy_and_hold, run_backtest
         from quant_pipeline.backtest.statistics import statistics
@@ -100,9 +109,10 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         instrument = house.symbol(context.partition_key)
         tested = Tested([], meta_learner, bundle, house.experiment.splits)
         forecasts = tested.priced()
+        bars, path = rungs[f"bars_{house.experiment.primary}"], _finest(rungs)
         span = bars.filter(pl.col("timestamp") >= forecasts["decision_at"].min())
-        made = run_backtest(decide_all(forecasts, house.experiment.signal, instrument.risk), span, instrument.costs, path=minutes)
-        equity = made.equity.with_columns(buy_and_hold=buy_and_hold(span, instrument.costs, path=minutes).equity["net"])
+        made = run_backtest(decide_all(forecasts, house.experiment.signal, instrument.risk), span, instrument.costs, path=path)
+        equity = made.equity.with_columns(buy_and_hold=buy_and_hold(span, instrument.costs, path=path).equity["net"])
         found = statistics(made)
         figure = lines(
             equity, "known_at", ["net", "gross", "buy_and_hold"], f"{context.partition_key}: equity of the decision rule"

@@ -49,7 +49,6 @@ class SimulatedSource:
     """
 
     name = "simulated"
-    intervals: tuple[str, ...] = ("1m",)
     simulated = True
 
     def __init__(
@@ -79,9 +78,13 @@ class SimulatedSource:
         world = World(seed, signal, news_effect, macro_effect, epoch=date(epoch.year, epoch.month, 1))
         self.world = replace(world, bars_effect=0.0, news_effect=0.0, macro_effect=0.0, lead_lag=False) if null else world
 
+    def intervals(self, symbol: str) -> tuple[str, ...]:  # noqa: ARG002 - the same for every symbol
+        """Minutes only."""
+        return ("1m",)
+
     def fetch(self, symbol: str, interval: str, start: datetime, end: datetime) -> Fetched:
         """Minute bars that open at or after `start` and close at or before `end`; see `MarketSource`."""
-        if interval not in self.intervals:
+        if interval not in self.intervals(symbol):
             raise ConfigError(
                 f"interval {interval!r}", found="not a native interval of the simulated market", wanted="1m", mend="ask for 1m"
             )

@@ -35,7 +35,7 @@ def bars(source: SimulatedSource, symbol: str, start: datetime, end: datetime) -
 def test_it_is_a_source_of_all_three_kinds(source):
     for protocol in (MarketSource, NewsSource, MacroSource):
         assert isinstance(source, protocol)
-    assert (source.name, source.intervals, source.simulated) == ("simulated", ("1m",), True)
+    assert (source.name, source.intervals("GC=F"), source.simulated) == ("simulated", ("1m",), True)
     assert source.horizon("GC=F", EPOCH) == EPOCH
 
 
