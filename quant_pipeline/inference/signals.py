@@ -23,7 +23,7 @@ import polars as pl
 import pydantic
 
 from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import TEMPORARY, locked, remove, replacing, write_parquet
+from quant_pipeline.files import TEMPORARY, locked, read_parquet, remove, replacing, write_parquet
 
 LOG = logging.getLogger(__name__)
 Status = Literal["ok", "stale", "no_data", "no_model", "failed"]
@@ -201,7 +201,7 @@ class SignalStore:
         """The table of `symbol`, first rewritten when files are missing from it, are newer than it, or `changed`."""
         path = self._table_path(symbol)
         with locked(self._folder(symbol) / ".lock"):
-            table = pl.read_parquet(path) if path.exists() else pl.DataFrame(schema=_DTYPES)
+            table = _kept(path)
             written_at = path.stat().st_mtime_ns if path.exists() else 0
             known = set(table["as_of"].dt.strftime("%Y%m%dT%H%MZ"))
             files = self._files(symbol, None, None)
@@ -211,6 +211,15 @@ class SignalStore:
                 table = pl.concat([table, rows]).unique("as_of", keep="last").sort("as_of")
                 write_parquet(path, table)
         return table
+
+
+def _kept(path: Path) -> pl.DataFrame:
+    """The derived table; empty, so that it is made again from the JSON files, when there is none or it is damaged."""
+    try:
+        return read_parquet(path, "nothing") if path.exists() else pl.DataFrame(schema=_DTYPES)
+    except DataError as error:
+        LOG.warning("%s: %s; it is made again from the signals beside it", path, error.found)
+        return pl.DataFrame(schema=_DTYPES)
 
 
 def _load(path: Path) -> Signal:

@@ -10,6 +10,7 @@ import polars as pl
 from quant_pipeline.backtest.verdicts import between, look_up, number
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.files import read_parquet
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.validation.skill_table import POOLED
 
@@ -25,7 +26,7 @@ def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Pa
         raise MissingUpstreamError(
             f"skill report of {symbol}", found="none", wanted="a finished training", mend=f"run: quant train {symbol}"
         )
-    table = pl.read_parquet(path)
+    table = read_parquet(path, f"run: quant materialize 'skill_report/{symbol}'")
     names = table.filter(pl.col("kind") == "model")["model"].unique(maintain_order=True).to_list()
     rows = [
         row for span in SPANS for name in sorted(names, key=lambda one: one != "ensemble") if (row := _row(table, name, span))

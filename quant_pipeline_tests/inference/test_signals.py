@@ -140,6 +140,18 @@ def test_one_writer_of_a_table_at_a_time(store):
     assert pl.read_parquet(store.root / "GC=F.parquet").height == 2
 
 
+def test_a_damaged_table_is_made_again_from_the_signals(store):
+    for hour in range(3):
+        store.write(signal(as_of=AT + hour * HOUR))
+    path = store.root / "GC=F.parquet"
+    whole = store.table("GC=F")
+    flipped = bytearray(path.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    path.write_bytes(flipped)
+    assert store.table("GC=F").equals(whole)
+    assert pl.read_parquet(path).equals(whole)
+
+
 def test_reading_by_span_and_the_latest(store):
     moments = [AT + hours * HOUR for hours in (-400, -1, 0, 1, 2_000)]
     for at in reversed(moments):
