@@ -74,6 +74,11 @@ class MarketSource(Protocol):
         """Whether the rows are made up; reports then say SIMULATED."""
         ...
 
+    @property
+    def whole(self) -> bool:
+        """Whether a fetch tells all that there is of its span, as a user's file does: what it leaves out is no more."""
+        ...
+
     def fetch(self, symbol: str, interval: str, start: datetime, end: datetime) -> Fetched:
         """Bars that open at or after `start` and close at or before `end`.
 

@@ -36,6 +36,7 @@ class FilesSource:
     name: str = "files"
     intervals: tuple[str, ...] = ("1m",)
     simulated: bool = False
+    whole: bool = True
     _kept: dict[_Version, pl.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
     def fetch(self, symbol: str, interval: str, start: datetime, end: datetime) -> Fetched:

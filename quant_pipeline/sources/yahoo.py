@@ -82,6 +82,7 @@ class YahooSource:
     name: str = "yahoo"
     intervals: tuple[str, ...] = ("1m", "15m", "1h")
     simulated: bool = False
+    whole: bool = False
 
     def fetch(self, symbol: str, interval: str, start: datetime, end: datetime) -> Fetched:
         """Bars that open at or after `start` and close at or before `end`, as far back as Yahoo reaches.

@@ -51,6 +51,7 @@ class SimulatedSource:
     name = "simulated"
     intervals: tuple[str, ...] = ("1m",)
     simulated = True
+    whole = False
 
     def __init__(
         self,
