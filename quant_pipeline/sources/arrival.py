@@ -1,8 +1,8 @@
-"""The clock of a store: every batch that is stored gets a moment of its own, later than those of all batches before it.
+"""The clock of a store: what was stored before somebody looked, and what after, never share a moment.
 
-That moment, `seen_at`, is when the batch was stored by the clock of its run; where that clock stands still (it is pinned)
-or goes back, it is a microsecond after the batch before. So "all that had been seen by T" is exactly what the store held
-at some moment, and never changes.
+`seen_at` of a batch is when it was stored, by the clock of its run. Where that clock stands still (it is pinned) or goes
+back, and a decision has looked at the store since the batch before, it is a microsecond after what that decision saw. So
+"all that had been seen by T", with T as a decision was told it, is what that decision could read, and never changes.
 """
 
 from __future__ import annotations
@@ -12,31 +12,39 @@ from pathlib import Path
 
 from quant_pipeline.files import locked, read_state, write_state
 
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+"""By then nothing had been seen."""
 _TICK = timedelta(microseconds=1)
 
 
 def next_arrival(root: Path, now: datetime) -> datetime:
-    """The moment (UTC) of a batch that is about to be stored under `root`, whose lock the caller holds."""
-    last = _last(root)
-    moment = now.astimezone(UTC) if last is None else max(now.astimezone(UTC), last + _TICK)
-    write_state(root / ".arrivals", {"last": moment.isoformat()})
+    """`seen_at` (UTC) of a batch that is about to be stored under `root`, whose lock the caller holds."""
+    last, looked = _clock(root)
+    moment = max(now.astimezone(UTC), last + _TICK if looked else last)
+    write_state(_path(root), {"last": moment.isoformat(), "looked": False})
     return moment
 
 
-def last_arrival(root: Path) -> datetime | None:
-    """The moment of the newest batch under `root`, once it is stored as a whole; None before the first.
+def look(root: Path) -> datetime:
+    """The moment by which all had been seen that is stored under `root` now; what is stored later is seen later.
 
     Raises `DataError` for a damaged clock.
     """
     if not root.exists():
-        return None
+        return BEFORE_ALL
     with locked(root / ".lock"):
-        return _last(root)
+        last, looked = _clock(root)
+        if not looked:
+            write_state(_path(root), {"last": last.isoformat(), "looked": True})
+    return last
 
 
-def _last(root: Path) -> datetime | None:
-    path = root / ".arrivals"
-    if not path.exists():
-        return None
-    told = read_state(path, "restore it from a backup, or delete it: the clock then goes on from now")
-    return datetime.fromisoformat(told["last"])
+def _clock(root: Path) -> tuple[datetime, bool]:
+    if not _path(root).exists():
+        return BEFORE_ALL, False
+    told = read_state(_path(root), "restore it from a backup, or delete it: the clock then goes on from now")
+    return datetime.fromisoformat(told["last"]), told["looked"]
+
+
+def _path(root: Path) -> Path:
+    return root / ".arrivals"

@@ -22,7 +22,7 @@ from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.errors import DataError
 from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
 from quant_pipeline.ledger import Ledger
-from quant_pipeline.sources.arrival import last_arrival, next_arrival
+from quant_pipeline.sources.arrival import BEFORE_ALL, look, next_arrival
 from quant_pipeline.sources.changes import Changes, compare, distinct, joined, restated_by, spoken
 
 STORED_SCHEMA = pl.Schema({**BARS_SCHEMA, "seen_at": BARS_SCHEMA["timestamp"], "withdrawn": pl.Boolean()})
@@ -97,9 +97,19 @@ class RawStore:
         bars = pl.concat([_standing(path, seen_by) for path in files]) if files else pl.DataFrame(schema=BARS_SCHEMA)
         return _between(bars, interval, start, end)
 
-    def seen(self) -> datetime | None:
-        """The moment of the newest batch of any symbol: reading with `seen_by` it gives, ever after, what is there now."""
-        return last_arrival(self.root)
+    def look(self) -> datetime:
+        """A moment: reading with `seen_by` it gives, ever after, what is there now, of every symbol."""
+        return look(self.root)
+
+    def newest_arrival(self, symbol: str, start: datetime, end: datetime) -> datetime:
+        """The newest `seen_at` of all versions of the bars, of every interval, that open from `start` on and close by `end`."""
+        moments = [BEFORE_ALL]
+        for interval in self.intervals(symbol):
+            for path in self._months(symbol, interval):
+                if _may_hold(path, start, end):
+                    rows = _between(_read(path, ("timestamp", "seen_at")), interval, start, end)
+                    moments += rows.select(pl.col("seen_at").max()).drop_nulls().to_series().to_list()
+        return max(moments)
 
     def intervals(self, symbol: str) -> tuple[str, ...]:
         """Intervals that hold bars, shortest first."""
@@ -193,7 +203,7 @@ def _with(rows: pl.DataFrame, changes: Changes, seen_at: datetime) -> pl.DataFra
     told, gone = (pl.lit(value).alias("withdrawn") for value in (False, True))
     added = [*(part.with_columns(told) for part in (changes.new, changes.told)), changes.gone.with_columns(gone)]
     stamped = pl.concat(added).with_columns(seen_at=pl.lit(seen_at).cast(STORED_SCHEMA["seen_at"])).select(list(STORED_SCHEMA))
-    return pl.concat([rows, stamped]).sort("timestamp", "seen_at")
+    return pl.concat([rows, stamped]).sort("timestamp", "seen_at", maintain_order=True)
 
 
 def _standing(path: Path, seen_by: datetime | None = None) -> pl.DataFrame:

@@ -393,7 +393,7 @@ def test_whatever_is_done_to_a_file_the_store_becomes_like_it_and_says_so(store,
     first = source.bars()
     source.bars = lambda _, start, end: first.filter(pl.col("timestamp").is_between(start, end - MINUTE))
     run(source, store, start=MONDAY - DAY, now=END)
-    then, now = store.seen(), edit(first)
+    then, now = store.look(), edit(first)
     source.bars = lambda _, start, end: now.filter(pl.col("timestamp").is_between(start, end - MINUTE))
     ledger = run(source, store, start=MONDAY - DAY, now=END)
     assert store.read("GC=F", "1m").equals(now)

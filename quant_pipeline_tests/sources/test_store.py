@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.errors import DataError, StorageError
 from quant_pipeline.sources import store as store_module
+from quant_pipeline.sources.arrival import BEFORE_ALL
 from quant_pipeline.sources.store import RawStore, month_span
 
 NOW = datetime(2025, 8, 1, tzinfo=UTC)
@@ -58,7 +59,7 @@ def test_read_takes_whole_bars_of_the_span(store):
 
 def test_nothing_stored_is_an_empty_table(store):
     assert store.read("GC=F", "1m").schema == BARS_SCHEMA
-    assert store.seen() is None
+    assert store.look() == BEFORE_ALL
     assert store.newest("GC=F", "1m", NOW).is_empty()
     assert store.last("GC=F", "1m") is None
     assert store.intervals("GC=F") == ()
@@ -75,7 +76,7 @@ def test_the_same_again_writes_nothing(store):
 
 def test_a_corrected_bar_is_the_newest_version_and_the_earlier_one_stays_on_record(store):
     store.append("GC=F", "1m", span(5), NOW)
-    then, later = store.seen(), NOW + timedelta(hours=1)
+    then, later = store.look(), NOW + timedelta(hours=1)
     ledger = store.append("GC=F", "1m", bars((3, 999.0), (4, 104.0), (5, 105.0)), later)
     assert (ledger.rows_out, ledger.dropped) == (2, {"identical": 1})
     assert ledger.notes["revised"] == 1
@@ -84,30 +85,38 @@ def test_a_corrected_bar_is_the_newest_version_and_the_earlier_one_stays_on_reco
     assert store.read("GC=F", "1m", seen_by=then).equals(span(5))
     assert store.read("GC=F", "1m", seen_by=later - timedelta(microseconds=1)).equals(span(5))
     assert store.read("GC=F", "1m", seen_by=later).equals(store.read("GC=F", "1m"))
-    assert store.seen() == later
+    assert store.look() == later
 
 
-def test_every_batch_has_a_moment_of_its_own_though_the_clock_stands_or_goes_back(store):
+def test_a_batch_after_somebody_looked_has_a_moment_of_its_own_though_the_clock_stands_or_goes_back(store):
     moments = []
     for price, now in ((1.0, NOW), (2.0, NOW), (3.0, NOW - timedelta(days=1)), (4.0, NOW + timedelta(days=1))):
         store.append("GC=F", "1m", bars((3, price)), now)
-        moments.append(store.seen())
+        moments.append(store.look())
     assert moments == [NOW, NOW + timedelta(microseconds=1), NOW + timedelta(microseconds=2), NOW + timedelta(days=1)]
     assert [store.read("GC=F", "1m", seen_by=at)["close"][0] for at in moments] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_batches_between_two_looks_share_a_moment_and_the_last_one_counts(store):
+    for price in (1.0, 2.0):
+        store.append("GC=F", "1m", bars((3, price)), NOW)
+    assert store.look() == NOW
+    assert store.read("GC=F", "1m", seen_by=NOW)["close"].to_list() == store.read("GC=F", "1m")["close"].to_list() == [2.0]
 
 
 def test_nothing_new_is_no_batch(store):
     store.append("GC=F", "1m", span(5), NOW)
     store.append("GC=F", "1m", span(5), NOW + timedelta(days=1))
     store.append("GC=F", "1m", bars(), NOW + timedelta(days=1))
-    assert store.seen() == NOW
+    assert store.look() == NOW
 
 
 def test_one_clock_for_all_symbols_and_intervals(store):
     store.append("GC=F", "1m", span(5), NOW)
+    assert store.look() == NOW
     store.append("SPY", "1h", span(5), NOW)
     assert store.read("SPY", "1h", seen_by=NOW).is_empty()
-    assert store.read("SPY", "1h", seen_by=store.seen()).equals(span(5))
+    assert store.read("SPY", "1h", seen_by=store.look()).equals(span(5))
 
 
 ALL = (datetime(2025, 6, 1, tzinfo=UTC), NOW)
@@ -115,7 +124,7 @@ ALL = (datetime(2025, 6, 1, tzinfo=UTC), NOW)
 
 def test_what_a_whole_source_no_longer_tells_is_withdrawn_and_stays_on_record(store):
     store.append("GC=F", "1m", span(30), NOW, whole=ALL)
-    then = store.seen()
+    then = store.look()
     shifted = bars(*((minute, 100.0 + minute) for minute in range(30)), start=START + timedelta(minutes=7))  # another zone
     ledger = store.append("GC=F", "1m", shifted, NOW, whole=ALL)
     assert (ledger.notes["revised"], ledger.notes["withdrawn"], ledger.rows_out) == (23, 7, 30)
@@ -293,6 +302,7 @@ answers = st.lists(
         st.lists(st.tuples(st.integers(0, 25), st.integers(1, 3)), max_size=8),  # minute, price
         st.none() | st.tuples(st.integers(0, 26), st.integers(0, 26)),  # the span of which this is all there is
         st.integers(-2, 2),  # hours by which the clock moves
+        st.booleans(),  # whether somebody looks
     ),
     max_size=7,
 )
@@ -305,7 +315,7 @@ def test_any_sequence_of_answers_against_the_oracle(tmp_path_factory, told):
     store, now = RawStore(tmp_path_factory.mktemp("raw")), NOW
     held: dict[int, float] = {}
     history = []
-    for answer, span_told, hours in told:
+    for answer, span_told, hours, looks in told:
         now += timedelta(hours=hours)
         rows, whole = [(minute, float(price)) for minute, price in answer], None
         if span_told is not None:
@@ -315,8 +325,8 @@ def test_any_sequence_of_answers_against_the_oracle(tmp_path_factory, told):
             held = {minute: price for minute, price in held.items() if not low <= minute < high}
         store.append("GC=F", "1m", bars(*rows), now, whole=whole or (START, START))  # an empty span: nothing is withdrawn
         held |= dict(rows)
-        history.append((store.seen(), dict(held)))
+        if looks:
+            history.append((store.look(), dict(held)))
     assert store.read("GC=F", "1m").equals(bars(*sorted(held.items())))
     for seen_by, then in history:
-        if seen_by is not None:
-            assert store.read("GC=F", "1m", seen_by=seen_by).equals(bars(*sorted(then.items())))
+        assert store.read("GC=F", "1m", seen_by=seen_by).equals(bars(*sorted(then.items())))
