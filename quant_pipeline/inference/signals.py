@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote
@@ -24,15 +24,11 @@ import pydantic
 
 from quant_pipeline.errors import DataError, StorageError
 from quant_pipeline.files import TEMPORARY, locked, read_parquet, remove, replacing, write_parquet
+from quant_pipeline.inference.seen import Moment, SeenBy
 
 LOG = logging.getLogger(__name__)
 Status = Literal["ok", "stale", "no_data", "no_model", "failed"]
 Written = Literal["written", "unchanged", "replaced", "conflict"]
-Moment = Annotated[
-    pydantic.AwareDatetime,
-    pydantic.AfterValidator(lambda at: at.astimezone(UTC)),
-    pydantic.PlainSerializer(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), when_used="json"),
-]
 Probability = Annotated[float, pydantic.Field(ge=0, le=1)]
 Real = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 
@@ -43,7 +39,9 @@ _DTYPES: dict[str, Any] = {
     "p_up": pl.Float64, "e_r": pl.Float64, "e_long": pl.Float64, "e_short": pl.Float64, "confidence": pl.Float64,
     "position_size": pl.Float64, "equity_share": pl.Float64, "reason": pl.String,
     "breakers": pl.List(pl.String), "fallback": pl.String,
-    "bundle_id": pl.String, "data_hash": pl.String, "experiment": pl.String, "profile": pl.String, "simulated": pl.Boolean,
+    "bundle_id": pl.String, "data_hash": pl.String,
+    "seen_by": pl.Struct({"bars": _UTC, "news": _UTC, "releases": _UTC}),
+    "experiment": pl.String, "profile": pl.String, "simulated": pl.Boolean,
 }  # fmt: skip
 
 
@@ -64,6 +62,8 @@ class Signal(pydantic.BaseModel):
         breakers: circuit breakers that had triggered.
         fallback: the model that answered in place of the ensemble, null when all of it did.
         data_hash: of the raw bars in the window that was read.
+        seen_by: up to which arrivals the stores were read; a replay reads the same. Two signals that differ in nothing else
+            are the same signal. Null when the bars came from no store.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +91,7 @@ class Signal(pydantic.BaseModel):
     fallback: str | None = None
     bundle_id: str | None = None
     data_hash: str | None = None
+    seen_by: SeenBy | None = None
     experiment: str
     profile: str
     simulated: bool
@@ -102,6 +103,10 @@ class Signal(pydantic.BaseModel):
         if bool(self.action) != bool(self.position_size):
             raise ValueError(f"action {self.action} with position_size {self.position_size}")
         return self
+
+    def says(self, other: Signal) -> bool:
+        """Whether this signal is `other`, but for when its inputs had been seen."""
+        return self.model_copy(update={"seen_by": other.seen_by}).canonical() == other.canonical()
 
     def canonical(self) -> bytes:
         """The signal's one JSON form: sorted keys, floats in full (repr), a newline at the end."""
@@ -130,7 +135,7 @@ class SignalStore:
         """Keep `signal`, and bring its symbol's table up to date.
 
         Returns:
-            "written"; "unchanged" when the very same bytes are there; "replaced" when an ok signal took the place of
+            "written"; "unchanged" when the same signal is there; "replaced" when an ok signal took the place of
             one that said nothing (stale, no_data, no_model, failed); else "conflict": what was emitted first stands.
             What was replaced or refused is kept under `other/` and logged, never lost.
         """
@@ -165,9 +170,9 @@ class SignalStore:
         if _create(path, content):
             return "written"
         kept = path.read_bytes()
-        if kept == content:
-            return "unchanged"
         earlier = Signal.from_bytes(kept, str(path))
+        if signal.says(earlier):
+            return "unchanged"
         if signal.status == "ok" and earlier.status != "ok":
             self._set_aside(path, kept)
             with replacing(path) as temporary:
@@ -237,14 +242,10 @@ def _create(path: Path, content: bytes) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise StorageError(
+            str(path), found=f"{type(error).__name__}: {error}", wanted="a writable disk with room",
+            mend=f"free space or fix permissions under {path.parent}, then run the same command again",
+        ) from error  # fmt: skip
     finally:
         remove(temporary)
     return True
-
-
-def _storage_error(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        str(path), found=f"{type(error).__name__}: {error}", wanted="a writable disk with room",
-        mend=f"free space or fix permissions under {path.parent}, then run the same command again",
-    )  # fmt: skip

@@ -23,7 +23,7 @@ def signal_assets(house: House) -> list[dg.AssetsDefinition]:
         description="The signal of the newest decision moment, from the live bundle; idempotent, replayable byte for byte.",
     )
     def signals(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
-        symbol, moment = context.partition_key, house.horizon(context.partition_key)
+        symbol, moment = context.partition_key, house.workplace.now()
         signal = house.predictor().signal(symbol, house.live_bundle(symbol, moment), moment)
         outcome = house.signals.write(signal)
         kept = house.signals.latest(symbol) or signal
