@@ -181,10 +181,8 @@ def _old(last_bar_at: datetime, task: Task, moment: datetime) -> str:
         return ""
     told = f"the newest bar closed {last_bar_at:%Y-%m-%d %H:%M} UTC, {_length(age)} of session time before the decision; "
     told += f"at most {_length(allowed)} is allowed (signal.max_staleness)"
-    if task.profile != "files":
-        return told
-    pinned = f"--as-of {last_bar_at:%Y-%m-%dT%H:%M:%S}+00:00"
-    return f"{told}. If the file is a history that ended, pin the clock for the signal of then: {pinned}"
+    pinned = f". If the file is a history that ended, pin the clock for the signal of then: --as-of {last_bar_at.isoformat()}"
+    return told + pinned * (task.profile == "files")
 
 
 def _hollow(minutes: pl.DataFrame, newest: pl.DataFrame, allowed: timedelta) -> str:
@@ -203,7 +201,8 @@ def _hollow(minutes: pl.DataFrame, newest: pl.DataFrame, allowed: timedelta) -> 
 
 
 def _length(span: timedelta) -> str:
-    return f"{span / timedelta(hours=1):.3g} h" if span >= timedelta(hours=1) else f"{span / timedelta(minutes=1):.3g} min"
+    hours = span / timedelta(hours=1)
+    return f"{60 * hours:.3g} min" if hours < 1 else f"{float(f'{hours:.3g}'):,g} h"
 
 
 class Predictor:

@@ -150,13 +150,10 @@ class SignalStore:
         signals = map(_load, self._files(symbol, start, end))
         return [signal for signal in signals if (start is None or signal.as_of >= start) and (end is None or signal.as_of <= end)]
 
-    def latest(self, symbol: str, before: datetime | None = None) -> Signal | None:
-        """The newest signal, or the newest with `as_of` < `before`."""
-        for path in reversed(self._files(symbol, None, before)):
-            signal = _load(path)
-            if before is None or signal.as_of < before:
-                return signal
-        return None
+    def latest(self, symbol: str, by: datetime | None = None) -> Signal | None:
+        """The newest signal, or the newest with `as_of` <= `by`."""
+        newest_first = map(_load, reversed(self._files(symbol, None, by)))
+        return next((signal for signal in newest_first if by is None or signal.as_of <= by), None)
 
     def table(self, symbol: str) -> pl.DataFrame:
         """All signals of `symbol` as a table, one column per field, sorted by as_of; brought up to date first."""

@@ -56,8 +56,8 @@ def _cell(cell: dict[str, Any], metric: str) -> str:
 
 
 def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:
-    """The newest signal as field and value."""
-    signal = house.signals.latest(symbol)
+    """The newest signal at the time of the clock, pinned or not, as field and value."""
+    signal = house.signals.latest(symbol, house.workplace.now())
     if signal is None:
         return [{"field": "signal", "value": f"none yet; run: quant predict {symbol}"}]
     words = {1: "BUY", 0: "HOLD", -1: "SELL"}

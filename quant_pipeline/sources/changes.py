@@ -66,8 +66,13 @@ def distinct(frame: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
 
 def joined(parts: list[Changes]) -> Changes:
     """The changes of several spans as one."""
-    frames = (pl.concat(column) for column in list(zip(*parts, strict=True))[:4])
-    return Changes(*frames, sum(part.identical for part in parts))
+    return Changes(
+        pl.concat([part.new for part in parts]),
+        pl.concat([part.told for part in parts]),
+        pl.concat([part.stored for part in parts]),
+        pl.concat([part.gone for part in parts]),
+        sum(part.identical for part in parts),
+    )
 
 
 def restated_by(changes: Changes) -> float | None:
@@ -102,10 +107,15 @@ def spoken(changes: Changes, first: datetime | None, last: datetime | None, *, w
     if changes.told.height:
         size = _typical(changes)
         by = f", typically by {size:.2g} %" if size else ""
-        said.append(f"{changes.told.height:,} have other values since {changes.told['timestamp'].min():%Y-%m-%d %H:%M} UTC{by}")
+        said.append(f"{changes.told.height:,} have other values since {since(changes.told)}{by}")
     if changes.gone.height:
-        said.append(f"{changes.gone.height:,} are gone since {changes.gone['timestamp'].min():%Y-%m-%d %H:%M} UTC")
+        said.append(f"{changes.gone.height:,} are gone since {since(changes.gone)}")
     return "; ".join([*said, *_counted(after, "after it")]) if said else ""
+
+
+def since(bars: pl.DataFrame) -> str:
+    """The open of the first of `bars`, which are sorted, in words."""
+    return f"{bars['timestamp'][0]:%Y-%m-%d %H:%M} UTC"
 
 
 def _counted(rows: int, where: str) -> list[str]:

@@ -23,7 +23,7 @@ from quant_pipeline.errors import DataError
 from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.arrival import BEFORE_ALL, look, next_arrival
-from quant_pipeline.sources.changes import Changes, compare, distinct, joined, restated_by, spoken
+from quant_pipeline.sources.changes import Changes, compare, distinct, joined, restated_by, since, spoken
 
 STORED_SCHEMA = pl.Schema({**BARS_SCHEMA, "seen_at": BARS_SCHEMA["timestamp"], "withdrawn": pl.Boolean()})
 
@@ -75,7 +75,8 @@ class RawStore:
             changed = {path: change for path, change in months.items() if change.any}
             seen_at = next_arrival(self.root, now) if changed else now
             for path, change in changed.items():
-                write_parquet(path, _with(self._rows(path), change, seen_at))
+                rows = _read(path) if path.exists() else pl.DataFrame(schema=STORED_SCHEMA)
+                write_parquet(path, _with(rows, change, seen_at))
         return ledger
 
     def read(
@@ -171,16 +172,13 @@ class RawStore:
         ledger.notes["changed"] = spoken(changes, *held, whole=whole)
         factor = None if whole else restated_by(changes)
         if factor is not None:
-            since = f"{changes.told.height} bars since {changes.told['timestamp'].min():%Y-%m-%d %H:%M} UTC"
             raise DataError(
                 f"{symbol} {interval}", wanted="the same prices as before, but for single corrections",
-                found=f"{since} told again with all prices times {factor:.6g}: a split or adjustment",
+                found=f"{changes.told.height} bars since {since(changes.told)} told again with all prices times {factor:.6g}: "
+                "a split or adjustment",
                 mend=f"move the folder {self.folder(symbol)} away and run again: all of the history then comes on the new scale, "
                 "as far back as the source tells",
             )  # fmt: skip
-
-    def _rows(self, path: Path) -> pl.DataFrame:
-        return _read(path) if path.exists() else pl.DataFrame(schema=STORED_SCHEMA)
 
     def _month_hash(self, path: Path, interval: str, until: datetime | None) -> str | None:
         """Hash of a month's bars that close by `until`; None when there are none."""

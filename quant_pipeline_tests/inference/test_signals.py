@@ -160,8 +160,8 @@ def test_reading_by_span_and_the_latest(store):
     assert [one.as_of for one in store.read("GC=F", AT - HOUR, AT)] == moments[1:3]
     assert [one.as_of for one in store.read("GC=F", AT + timedelta(seconds=1))] == moments[3:]
     assert store.latest("GC=F").as_of == moments[-1]
-    assert store.latest("GC=F", before=AT).as_of == AT - HOUR
-    assert store.latest("GC=F", before=moments[0]) is None
+    assert store.latest("GC=F", AT - HOUR / 2).as_of == store.latest("GC=F", AT - HOUR).as_of == AT - HOUR
+    assert store.latest("GC=F", moments[0] - HOUR) is None
     assert store.latest("SPY") is None
     assert store.read("SPY") == []
     assert store.symbols() == ["GC=F"]

@@ -26,7 +26,7 @@ def signal_assets(house: House) -> list[dg.AssetsDefinition]:
         symbol, moment = context.partition_key, house.workplace.now()
         signal = house.predictor().signal(symbol, house.live_bundle(symbol, moment), moment)
         outcome = house.signals.write(signal)
-        kept = house.signals.latest(symbol) or signal
+        kept = house.signals.latest(symbol, moment) or signal
         return dg.MaterializeResult(
             metadata={
                 "outcome": outcome,
