@@ -1,4 +1,8 @@
-"""Files that are either whole or absent: write to a temporary name beside the target, then rename."""
+"""Files that are either whole or absent, and as they were written: a temporary name, then a rename; a checksum inside.
+
+A sealed file (Parquet, HDF5, JSON of state) holds the SHA-256 of its own bytes, taken with the digest's place blank, so
+that one flipped bit anywhere is found by whoever reads it, and other tools open the file as any other of its kind.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,9 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,9 @@ import polars as pl
 from quant_pipeline.errors import DataError, StorageError
 
 TEMPORARY = ".partial-"
+_SEAL, _DIGITS = b"quant-sha256:", 64
+BLANK_SEAL = (_SEAL + b"0" * _DIGITS).decode()
+"""What a file must hold once for `seal` to fill in."""
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _SQLITE_REFUSALS = ("disk is full", "disk i/o error", "readonly database", "unable to open database")
 
@@ -141,19 +149,72 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write `frame` as zstd Parquet, atomically."""
+def write_state(path: Path, value: dict[str, Any]) -> None:
+    """Write what a step must remember as sealed JSON, atomically; `read_state` is the way back."""
     with replacing(path) as temporary:
-        _polars(frame.write_parquet, temporary)
+        text = json.dumps(value | {"seal": BLANK_SEAL}, indent=2, sort_keys=True, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        seal(temporary)
 
 
-def read_parquet(path: Path, mend: str) -> pl.DataFrame:
-    """Read a table that this package wrote; raises `DataError` for a damaged file, with `mend` as the way out."""
+def read_state(path: Path, mend: str) -> dict[str, Any]:
+    """What `write_state` wrote; raises `DataError` for a damaged file, with `mend` as the way out."""
+    verify(path, mend)
+    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {name: value for name, value in state.items() if name != "seal"}
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> None:
+    """Write `frame` as sealed zstd Parquet, atomically."""
+    with replacing(path) as temporary:
+        _polars(partial(frame.write_parquet, metadata={"seal": BLANK_SEAL}), temporary)
+        seal(temporary)
+
+
+def read_parquet(path: Path, mend: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read a table, or some of its columns, that `write_parquet` wrote; one that is not as written never comes back.
+
+    Raises `DataError` for a damaged file, with `mend` as the way out.
+    """
+    verify(path, mend)
     try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        wanted = "a Parquet file that this store wrote"
-        raise DataError(str(path), found=f"a damaged file ({error})", wanted=wanted, mend=mend) from error
+        return pl.read_parquet(path, columns=None if columns is None else list(columns))
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise damaged(path, str(error), mend) from error
+
+
+def seal(path: Path) -> None:
+    """Fill the place of `BLANK_SEAL` in the file with the SHA-256 of its bytes."""
+    content = path.read_bytes()
+    with path.open("r+b") as stream:
+        stream.seek(content.rindex(BLANK_SEAL.encode()) + len(_SEAL))
+        stream.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def verify(path: Path, mend: str) -> None:
+    """Raise `DataError` unless the file is as `seal` left it; every version of a file is hashed once a process."""
+    try:
+        status = path.stat()
+        whole = _is_sealed(path, (status.st_mtime_ns, status.st_size, status.st_ino))
+    except OSError as error:
+        raise damaged(path, str(error), mend) from error
+    if not whole:
+        raise damaged(path, "its bytes are not those of its checksum, or it has none", mend)
+
+
+@lru_cache(maxsize=16_384)
+def _is_sealed(path: Path, version: tuple[int, int, int]) -> bool:  # noqa: ARG001 - a new version is a new question
+    content = path.read_bytes()
+    place = content.rfind(_SEAL) + len(_SEAL)
+    digest = hashlib.sha256(memoryview(content)[:place])
+    digest.update(b"0" * _DIGITS)
+    digest.update(memoryview(content)[place + _DIGITS :])
+    return content[place : place + _DIGITS] == digest.hexdigest().encode()
+
+
+def damaged(path: Path, found: str, mend: str) -> DataError:
+    """The error for a stored file that does not open as it was written."""
+    return DataError(str(path), found=f"a damaged file ({found})", wanted="a file as this pipeline wrote it", mend=mend)
 
 
 def _polars(write: Callable[..., Any], target: Path) -> None:

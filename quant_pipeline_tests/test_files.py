@@ -8,15 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_pipeline.errors import StorageError
+from quant_pipeline.errors import DataError, StorageError
 from quant_pipeline.files import (
     TEMPORARY,
     frame_hash,
+    read_parquet,
+    read_state,
     refused_by_disk,
     remove,
     replacing,
@@ -24,6 +27,7 @@ from quant_pipeline.files import (
     sweep,
     write_json,
     write_parquet,
+    write_state,
     write_text,
 )
 
@@ -148,6 +152,66 @@ def test_json_is_stable_sorted_and_refuses_nan(tmp_path):
 def test_parquet_comes_back_equal(tmp_path):
     write_parquet(tmp_path / "x.parquet", FRAME)
     assert pl.read_parquet(tmp_path / "x.parquet").equals(FRAME, null_equal=True)
+
+
+def test_a_stored_table_opens_in_other_tools(tmp_path):
+    write_parquet(tmp_path / "x.parquet", FRAME)
+    assert duckdb.read_parquet(str(tmp_path / "x.parquet")).select("a", "c").fetchall() == [(1, "x"), (2, None), (None, "z")]
+
+
+def write_table(path: Path) -> None:
+    write_parquet(path, FRAME)
+
+
+def write_memory(path: Path) -> None:
+    write_state(path, {"cutoff": "2026-11-16", "retry": [1, 2]})
+
+
+STORED = [(write_table, read_parquet), (write_memory, read_state)]
+
+
+@pytest.mark.parametrize(("write", "read"), STORED)
+def test_a_flipped_bit_anywhere_in_a_stored_file_is_found(tmp_path, write, read):
+    write(tmp_path / "whole")
+    whole = (tmp_path / "whole").read_bytes()
+    for bit in range(len(whole) * 8):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path = tmp_path / str(bit)
+        path.write_bytes(flipped)
+        with pytest.raises(DataError, match=r"found a damaged file.* To mend: make it again"):
+            read(path, "make it again")
+        path.unlink()
+
+
+@pytest.mark.parametrize(("write", "read"), STORED)
+def test_a_stored_file_that_is_cut_foreign_or_gone_is_found(tmp_path, write, read):
+    path = tmp_path / "x"
+    write(path)
+    whole = path.read_bytes()
+    for content in (b"", whole[:-1], whole + b" ", whole[: len(whole) // 2], b"PAR1 and nothing else", b"{}"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="damaged"):
+            read(path, "make it again")
+    FRAME.write_parquet(path)
+    with pytest.raises(DataError, match="or it has none"):
+        read(path, "make it again")
+    path.unlink()
+    with pytest.raises(DataError, match="No such file"):
+        read(path, "make it again")
+
+
+def test_a_file_that_was_read_and_then_changed_is_read_again(tmp_path):
+    path = tmp_path / "x.parquet"
+    for frame in (FRAME, FRAME.reverse()):
+        write_parquet(path, frame)
+        assert read_parquet(path, "make it again").equals(frame)
+        assert read_parquet(path, "make it again", columns=["c"]).equals(frame.select("c"))
+
+
+def test_state_comes_back_equal(tmp_path):
+    write_memory(tmp_path / "x.json")
+    assert read_state(tmp_path / "x.json", "delete it") == {"cutoff": "2026-11-16", "retry": [1, 2]}
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

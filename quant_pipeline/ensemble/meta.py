@@ -20,7 +20,7 @@ from quant_pipeline.ensemble.oof import SCHEMA, BasePredictions, Outcomes, base_
 from quant_pipeline.ensemble.payoff import Payoffs
 from quant_pipeline.ensemble.stacking import Stacker
 from quant_pipeline.ensemble.voting import vote
-from quant_pipeline.files import replacing, write_parquet
+from quant_pipeline.files import read_parquet, replacing, write_parquet
 from quant_pipeline.models.contract import PROBABILITIES, Floats
 from quant_pipeline.models.folder import seal, unseal
 from quant_pipeline.models.probabilities import up_probability
@@ -92,7 +92,7 @@ class MetaFit:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises `BundleError` naming a changed, missing or extra file."""
         learner = MetaLearner.from_dict(unseal(folder, LEARNER)["learner"])
-        return cls(learner, *(pl.read_parquet(folder / name) for name in (NESTED, PATHS, REPORT)))
+        return cls(learner, *(read_parquet(folder / name, "train again") for name in (NESTED, PATHS, REPORT)))
 
 
 def fit_meta(

@@ -21,7 +21,7 @@ import polars as pl
 
 from quant_pipeline.bars.moments import microseconds, require_columns, to_microseconds
 from quant_pipeline.errors import ConfigError, DataError, ModelError
-from quant_pipeline.files import sha256, write_parquet
+from quant_pipeline.files import damaged, read_parquet, sha256, write_parquet
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -251,14 +251,10 @@ def _read(file: Path, width: int) -> dict[bytes, Float32s]:
     """Cached rows by key; none where there is no file yet."""
     if not file.exists():
         return {}
-    schema: dict[str, pl.DataType] = {"key": pl.Binary(), "row": pl.Array(pl.Float32(), width)}
-    try:
-        table = pl.read_parquet(file, schema=schema)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(
-            f"cache {file}", found=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            wanted=f"the rows of {width} values that this step wrote", mend="delete that file; its rows are computed again",
-        ) from error  # fmt: skip
+    mend = "delete that file; its rows are computed again"
+    table = read_parquet(file, mend)
+    if table.schema != pl.Schema({"key": pl.Binary(), "row": pl.Array(pl.Float32(), width)}):
+        raise damaged(file, f"columns {dict(table.schema)} for rows of {width} values", mend)
     return dict(zip(table["key"].to_list(), table["row"].to_numpy(), strict=True))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import polars as pl
@@ -12,6 +12,7 @@ from quant_pipeline.bars.build import build_bars
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.universe import Universe
 from quant_pipeline.inference.context import Library
+from quant_pipeline.inference.seen import SeenBy
 from quant_pipeline.inference.signals import SignalStore
 from quant_pipeline.inference.window import read_raw
 from quant_pipeline.risk.portfolio import PortfolioState, paper_account
@@ -30,6 +31,13 @@ class Desk(NamedTuple):
     experiment: Experiment
     library: Library = Library()
 
+    def look(self) -> SeenBy:
+        """Up to which arrivals the stores are read by a decision that is made now."""
+        articles, releases = self.library.articles, self.library.releases
+        return SeenBy(
+            bars=self.store.look(), news=articles.look() if articles else None, releases=releases.look() if releases else None
+        )
+
 
 class Account:
     """The account at any moment of [start, end], from signals emitted before it and bars closed by it.
@@ -39,13 +47,17 @@ class Account:
 
     def __init__(self, desk: Desk, start: datetime, end: datetime) -> None:
         self.desk, self.start, self.end = desk, start, end
+        self._primary = lru_cache(maxsize=64)(self._built)
 
-    def at(self, moment: datetime) -> PortfolioState:
-        """State at `moment`; the same whether the account was opened for this moment alone or for a span around it."""
+    def at(self, moment: datetime, seen_by: datetime | None = None) -> PortfolioState:
+        """State at `moment`, from bars that had been seen by a moment of the store (None: from all that are there).
+
+        The same whether the account was opened for this moment alone or for a span around it.
+        """
         since = _begin(moment)
         signals = self._signals.filter((pl.col("as_of") >= since) & (pl.col("as_of") < moment))
         traded = set(signals.filter(pl.col("action") != 0)["symbol"])
-        bars = {name: frame.filter(pl.col("timestamp") >= since) for name, frame in self._bars.items() if name in traded}
+        bars = {name: self._bars(name, moment, seen_by).filter(pl.col("timestamp") >= since) for name in sorted(traded)}
         symbols, horizon = self.desk.universe.symbols, self.desk.experiment.labels.max_bars
         return paper_account(signals, bars, symbols, at=moment, horizon_bars=horizon)
 
@@ -55,17 +67,20 @@ class Account:
         tables = [self.desk.signals.table(name).select(columns) for name in self.desk.universe.symbols]
         return pl.concat(tables).filter((pl.col("as_of") >= _begin(self.start)) & (pl.col("as_of") < self.end))
 
-    @cached_property
-    def _bars(self) -> dict[str, pl.DataFrame]:
-        """Primary bars of every symbol that a signal traded."""
-        traded = self._signals.filter(pl.col("action") != 0)["symbol"].unique().sort()
-        return {name: self._primary(name) for name in traded}
+    def _bars(self, symbol: str, moment: datetime, seen_by: datetime | None) -> pl.DataFrame:
+        """Primary bars as they had been seen; those of the whole span serve wherever nothing before `moment` came later."""
+        late = seen_by is not None and self.desk.store.newest_arrival(symbol, self._first, moment) > seen_by
+        return self._primary(symbol, seen_by if late else None)
 
-    def _primary(self, symbol: str) -> pl.DataFrame:
+    def _built(self, symbol: str, seen_by: datetime | None) -> pl.DataFrame:
         primary = self.desk.experiment.primary
-        raw = read_raw(self.desk.store, symbol, _begin(self.start) - WARM_UP, self.end)
+        raw = read_raw(self.desk.store, symbol, self._first, self.end, seen_by)
         calendar, rules = self.desk.universe.symbol(symbol).calendar, self.desk.universe.cleaning(symbol)
         return build_bars(raw, calendar, (primary,), as_of=self.end, rules=rules)[0][primary]
+
+    @property
+    def _first(self) -> datetime:
+        return _begin(self.start) - WARM_UP
 
 
 def _begin(moment: datetime) -> datetime:

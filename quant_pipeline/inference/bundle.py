@@ -17,7 +17,7 @@ import pydantic
 from quant_pipeline.config.model import Settings
 from quant_pipeline.ensemble.meta import MetaLearner
 from quant_pipeline.errors import BundleError, QuantError
-from quant_pipeline.files import replacing, sha256, write_json, write_parquet
+from quant_pipeline.files import read_parquet, replacing, sha256, write_json, write_parquet
 from quant_pipeline.models.contract import PROBABILITIES, Floats, Model, Prediction
 from quant_pipeline.models.folder import seal, unseal
 from quant_pipeline.models.preparation.preparation import Preparation
@@ -208,7 +208,7 @@ def load_bundle(folder: Path) -> Bundle:
             # the bytes are right, so it is this machine that lacks something; the fallback can still answer
             broken[name] = _said(error)
     meta = MetaLearner.from_dict(json.loads((folder / META).read_text(encoding="utf-8")))
-    reference = pl.read_parquet(folder / REFERENCE)
+    reference = read_parquet(folder / REFERENCE, "restore the bundle from a backup, or train again")
     return Bundle(
         bundle_id(folder), facts, tuple(manifest["columns"]), models, meta, Preparation.load(folder), reference, manifest, broken
     )

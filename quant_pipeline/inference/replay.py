@@ -1,4 +1,4 @@
-"""Replay: recompute emitted signals from the stored bars with the bundle that made them, and compare byte for byte."""
+"""Replay: recompute emitted signals with the bundle that made them from what the stores had seen by then, byte for byte."""
 
 from __future__ import annotations
 
@@ -77,9 +77,10 @@ def _compare(predictor: Predictor, load: Callable[[str], Bundle], emitted: Signa
     except BundleError as error:
         return *known, False, [], f"the bundle cannot be opened: {error}"
     try:
-        again = predictor.signal(emitted.symbol, bundle, emitted.as_of)
+        again = predictor.signal(emitted.symbol, bundle, emitted.as_of, emitted.seen_by)
     except QuantError as error:
         return *known, False, [], f"it cannot be computed again: {error}"
+    again = again.model_copy(update={"seen_by": emitted.seen_by})
     if again.canonical() == emitted.canonical():
         return *known, True, [], ""
     differing = differing_fields(emitted, again)
@@ -95,11 +96,11 @@ def differing_fields(one: Signal, other: Signal) -> list[str]:
 def _cause(emitted: Signal, again: Signal, differing: set[str]) -> str:
     if "data_hash" in differing:
         then, now = (f"{signal.last_bar_at:%Y-%m-%d %H:%M}" if signal.last_bar_at else "none" for signal in (emitted, again))
-        told = "the bars, headlines or releases of the window are not those of then: some arrived late, or a store was rebuilt"
+        told = "the bars, headlines or releases of the window are not those of then: a store was rebuilt or changed by hand"
         return f"{told} (newest then {then}, now {now})"
     if differing & {"experiment", "profile", "simulated"}:
         then, now = (f"experiment {signal.experiment!r}, profile {signal.profile!r}" for signal in (emitted, again))
         return f"emitted with {then}, replayed with {now}"
     if differing <= _PORTFOLIO and emitted.breakers != again.breakers:
-        return "the account before the decision is not that of then: signals or bars of another symbol came late"
+        return "the account before the decision is not that of then: signals of another symbol came late"
     return "the same bars and bundle: settings (costs, risk, signal), code or library versions are not those of then"

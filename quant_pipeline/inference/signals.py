@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote
@@ -23,16 +23,12 @@ import polars as pl
 import pydantic
 
 from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import TEMPORARY, locked, remove, replacing, write_parquet
+from quant_pipeline.files import TEMPORARY, locked, read_parquet, remove, replacing, write_parquet
+from quant_pipeline.inference.seen import Moment, SeenBy
 
 LOG = logging.getLogger(__name__)
 Status = Literal["ok", "stale", "no_data", "no_model", "failed"]
 Written = Literal["written", "unchanged", "replaced", "conflict"]
-Moment = Annotated[
-    pydantic.AwareDatetime,
-    pydantic.AfterValidator(lambda at: at.astimezone(UTC)),
-    pydantic.PlainSerializer(lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"), when_used="json"),
-]
 Probability = Annotated[float, pydantic.Field(ge=0, le=1)]
 Real = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 
@@ -43,7 +39,9 @@ _DTYPES: dict[str, Any] = {
     "p_up": pl.Float64, "e_r": pl.Float64, "e_long": pl.Float64, "e_short": pl.Float64, "confidence": pl.Float64,
     "position_size": pl.Float64, "equity_share": pl.Float64, "reason": pl.String,
     "breakers": pl.List(pl.String), "fallback": pl.String,
-    "bundle_id": pl.String, "data_hash": pl.String, "experiment": pl.String, "profile": pl.String, "simulated": pl.Boolean,
+    "bundle_id": pl.String, "data_hash": pl.String,
+    "seen_by": pl.Struct({"bars": _UTC, "news": _UTC, "releases": _UTC}),
+    "experiment": pl.String, "profile": pl.String, "simulated": pl.Boolean,
 }  # fmt: skip
 
 
@@ -64,6 +62,8 @@ class Signal(pydantic.BaseModel):
         breakers: circuit breakers that had triggered.
         fallback: the model that answered in place of the ensemble, null when all of it did.
         data_hash: of the raw bars in the window that was read.
+        seen_by: up to which arrivals the stores were read; a replay reads the same. Two signals that differ in nothing else
+            are the same signal. Null when the bars came from no store.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +91,7 @@ class Signal(pydantic.BaseModel):
     fallback: str | None = None
     bundle_id: str | None = None
     data_hash: str | None = None
+    seen_by: SeenBy | None = None
     experiment: str
     profile: str
     simulated: bool
@@ -102,6 +103,10 @@ class Signal(pydantic.BaseModel):
         if bool(self.action) != bool(self.position_size):
             raise ValueError(f"action {self.action} with position_size {self.position_size}")
         return self
+
+    def says(self, other: Signal) -> bool:
+        """Whether this signal is `other`, but for when its inputs had been seen."""
+        return self.model_copy(update={"seen_by": other.seen_by}).canonical() == other.canonical()
 
     def canonical(self) -> bytes:
         """The signal's one JSON form: sorted keys, floats in full (repr), a newline at the end."""
@@ -130,7 +135,7 @@ class SignalStore:
         """Keep `signal`, and bring its symbol's table up to date.
 
         Returns:
-            "written"; "unchanged" when the very same bytes are there; "replaced" when an ok signal took the place of
+            "written"; "unchanged" when the same signal is there; "replaced" when an ok signal took the place of
             one that said nothing (stale, no_data, no_model, failed); else "conflict": what was emitted first stands.
             What was replaced or refused is kept under `other/` and logged, never lost.
         """
@@ -145,13 +150,10 @@ class SignalStore:
         signals = map(_load, self._files(symbol, start, end))
         return [signal for signal in signals if (start is None or signal.as_of >= start) and (end is None or signal.as_of <= end)]
 
-    def latest(self, symbol: str, before: datetime | None = None) -> Signal | None:
-        """The newest signal, or the newest with `as_of` < `before`."""
-        for path in reversed(self._files(symbol, None, before)):
-            signal = _load(path)
-            if before is None or signal.as_of < before:
-                return signal
-        return None
+    def latest(self, symbol: str, by: datetime | None = None) -> Signal | None:
+        """The newest signal, or the newest with `as_of` <= `by`."""
+        newest_first = map(_load, reversed(self._files(symbol, None, by)))
+        return next((signal for signal in newest_first if by is None or signal.as_of <= by), None)
 
     def table(self, symbol: str) -> pl.DataFrame:
         """All signals of `symbol` as a table, one column per field, sorted by as_of; brought up to date first."""
@@ -165,9 +167,9 @@ class SignalStore:
         if _create(path, content):
             return "written"
         kept = path.read_bytes()
-        if kept == content:
-            return "unchanged"
         earlier = Signal.from_bytes(kept, str(path))
+        if signal.says(earlier):
+            return "unchanged"
         if signal.status == "ok" and earlier.status != "ok":
             self._set_aside(path, kept)
             with replacing(path) as temporary:
@@ -201,7 +203,7 @@ class SignalStore:
         """The table of `symbol`, first rewritten when files are missing from it, are newer than it, or `changed`."""
         path = self._table_path(symbol)
         with locked(self._folder(symbol) / ".lock"):
-            table = pl.read_parquet(path) if path.exists() else pl.DataFrame(schema=_DTYPES)
+            table = _kept(path)
             written_at = path.stat().st_mtime_ns if path.exists() else 0
             known = set(table["as_of"].dt.strftime("%Y%m%dT%H%MZ"))
             files = self._files(symbol, None, None)
@@ -211,6 +213,15 @@ class SignalStore:
                 table = pl.concat([table, rows]).unique("as_of", keep="last").sort("as_of")
                 write_parquet(path, table)
         return table
+
+
+def _kept(path: Path) -> pl.DataFrame:
+    """The derived table; empty, so that it is made again from the JSON files, when there is none or it is damaged."""
+    try:
+        return read_parquet(path, "nothing") if path.exists() else pl.DataFrame(schema=_DTYPES)
+    except DataError as error:
+        LOG.warning("%s: %s; it is made again from the signals beside it", path, error.found)
+        return pl.DataFrame(schema=_DTYPES)
 
 
 def _load(path: Path) -> Signal:
@@ -228,14 +239,10 @@ def _create(path: Path, content: bytes) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise StorageError(
+            str(path), found=f"{type(error).__name__}: {error}", wanted="a writable disk with room",
+            mend=f"free space or fix permissions under {path.parent}, then run the same command again",
+        ) from error  # fmt: skip
     finally:
         remove(temporary)
     return True
-
-
-def _storage_error(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        str(path), found=f"{type(error).__name__}: {error}", wanted="a writable disk with room",
-        mend=f"free space or fix permissions under {path.parent}, then run the same command again",
-    )  # fmt: skip

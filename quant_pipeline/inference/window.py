@@ -74,14 +74,17 @@ def bars_hash(raw: Mapping[str, pl.DataFrame]) -> str:
     return digest.hexdigest()[:32]
 
 
-def read_raw(store: RawStore, symbol: str, start: datetime, end: datetime) -> dict[str, pl.DataFrame]:
+def read_raw(
+    store: RawStore, symbol: str, start: datetime, end: datetime, seen_by: datetime | None = None
+) -> dict[str, pl.DataFrame]:
     """Raw BARS that open in [start, end), an entry for each interval that the store holds; `1m` where it holds none.
 
-    A session's last bar closes with it, so `build_bars` and `cut` judge which are closed by `end`.
+    A session's last bar closes with it, so `build_bars` and `cut` judge which are closed by `end`; for `seen_by` see
+    `RawStore.read`.
     """
     last = end - timedelta(microseconds=1)
     intervals = store.intervals(symbol) or ("1m",)
-    return {interval: store.read(symbol, interval, start, last + duration(interval)) for interval in intervals}
+    return {interval: store.read(symbol, interval, start, last + duration(interval), seen_by=seen_by) for interval in intervals}
 
 
 def cut(raw: Mapping[str, pl.DataFrame], start: datetime, as_of: datetime, calendar: str) -> dict[str, pl.DataFrame]:

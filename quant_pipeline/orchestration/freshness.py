@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from quant_pipeline.errors import BundleError
+from quant_pipeline.errors import BundleError, DataError
+from quant_pipeline.files import read_parquet
 from quant_pipeline.orchestration.house import House
 
 # The resolver is Dagster's own (the UI's "unsynced" badge), but it has no public entry point in 1.13.
@@ -46,9 +46,10 @@ def _sealed(house: House, symbol: str) -> bool:
     from quant_pipeline.inference.bundle import verify_bundle
 
     try:
-        forecasts = pl.read_parquet(house.workplace.lake / "bundle" / f"{symbol}.parquet", columns=["bundle"])
+        path = house.workplace.lake / "bundle" / f"{symbol}.parquet"
+        forecasts = read_parquet(path, f"run: quant train {symbol}", columns=["bundle"])
         verify_bundle(house.workplace.bundles / symbol / forecasts["bundle"][0])
-    except (BundleError, pl.exceptions.PolarsError):
+    except (BundleError, DataError):
         return False
     return True
 

@@ -10,8 +10,8 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
-from quant_pipeline.errors import DataError, MissingUpstreamError
-from quant_pipeline.files import replacing, write_parquet
+from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.files import read_parquet, replacing, write_parquet
 from quant_pipeline.orchestration.partitions import spelled
 
 
@@ -52,7 +52,7 @@ def remake(key: dg.AssetKey, partition: str) -> str:
 
 
 class TableIOManager(_Lake):
-    """Polars frames as zstd Parquet."""
+    """Polars frames as sealed zstd Parquet; a damaged one names the command that makes it again."""
 
     extension = ".parquet"
 
@@ -60,16 +60,8 @@ class TableIOManager(_Lake):
         write_parquet(Path(str(path)), obj)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:
-        try:
-            return pl.read_parquet(str(path))
-        except pl.exceptions.PolarsError as error:
-            partition = Path(str(path)).relative_to(self.root.joinpath(*context.asset_key.path)).with_suffix("")
-            raise DataError(
-                str(path),
-                found=f"a damaged file ({error})",
-                wanted="a Parquet file that this pipeline wrote",
-                mend=remake(context.asset_key, "|".join(partition.parts)),
-            ) from error
+        partition = Path(str(path)).relative_to(self.root.joinpath(*context.asset_key.path)).with_suffix("")
+        return read_parquet(Path(str(path)), remake(context.asset_key, "|".join(partition.parts)))
 
 
 class FolderIOManager(_Lake):

@@ -11,6 +11,7 @@ from quant_pipeline.backtest.money import MONEY
 from quant_pipeline.backtest.verdicts import between, look_up, models, number, share
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.files import read_parquet
 from quant_pipeline.orchestration.assets.deploy import test_log
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.validation.family import widened
@@ -38,7 +39,7 @@ def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Pa
         )
     uses = _uses(house, symbol)
     now = pl.when(pl.col("fold") == HOLDOUT).then(uses).otherwise("looks")
-    table = widened(pl.read_parquet(path), now, TableSettings().level)
+    table = widened(read_parquet(path, f"run: quant materialize 'skill_report/{symbol}'"), now, TableSettings().level)
     lines = [*models(table), *models(table, "strategy")]
     rows = [row for span in SPANS for name in lines if (row := _row(table, name, span))]
     label = "SIMULATED market" if house.source.simulated else house.source.name
@@ -89,8 +90,8 @@ def absent_rungs(house: House, symbol: str) -> str | None:
 
 
 def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:
-    """The newest signal as field and value."""
-    signal = house.signals.latest(symbol)
+    """The newest signal at the time of the clock, pinned or not, as field and value."""
+    signal = house.signals.latest(symbol, house.workplace.now())
     if signal is None:
         return [{"field": "signal", "value": f"none yet; run: quant predict {symbol}"}]
     words = {1: "BUY", 0: "HOLD", -1: "SELL"}

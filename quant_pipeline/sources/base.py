@@ -73,6 +73,11 @@ class MarketSource(Protocol):
         """Native intervals of `symbol`, finest first, such as `("1m", "15m", "1h")`."""
         ...
 
+    @property
+    def whole(self) -> bool:
+        """Whether a fetch tells all that there is of its span, as a user's file does: what it leaves out is no more."""
+        ...
+
     def fetch(self, symbol: str, interval: str, start: datetime, end: datetime) -> Fetched:
         """Bars of one of `intervals(symbol)` that open at or after `start` and close at or before `end`.
 

@@ -49,6 +49,7 @@ class FilesSource:
     universe: Universe
     name: str = "files"
     simulated: bool = False
+    whole: bool = True
     _kept: dict[_Version, _File] = field(default_factory=dict, repr=False, compare=False)
 
     def intervals(self, symbol: str) -> tuple[str, ...]:

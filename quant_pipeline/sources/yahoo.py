@@ -81,6 +81,7 @@ class YahooSource:
     attempts: int = 5
     name: str = "yahoo"
     simulated: bool = False
+    whole: bool = False
 
     def intervals(self, symbol: str) -> tuple[str, ...]:  # noqa: ARG002 - the same for every symbol
         """Minutes, and the longer bars that reach further back."""

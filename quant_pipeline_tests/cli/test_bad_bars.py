@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from quant_pipeline.errors import DataError, SourceError
+from quant_pipeline.sources.store import RawStore
 
 SYMBOL = "BTC-USD"
 ROW = pl.int_range(pl.len())
@@ -96,17 +97,22 @@ def test_a_file_too_short_to_train_on_is_refused(quant, refused, bare_home, own_
     refused(quant(bare_home, "run", SYMBOL, *own_bars.arguments), DataError, "history")
 
 
+def with_files(home, own_bars):
+    """The house of the user's own files."""
+    house = home.house()
+    return replace(house, workplace=replace(house.workplace, profile="files", bars_folder=own_bars.path))
+
+
 def mended(quant, home, own_bars, frame: pl.DataFrame) -> tuple[dict, pl.DataFrame, pl.DataFrame]:
     """Ledger of the minutes, the minutes, and the raw bars, after a file was taken in."""
     own_bars.put(frame)
     for target in ("raw_bars", "bars/1m"):
         assert quant(home, "materialize", f"{target}/{SYMBOL}", *own_bars.arguments).exit_code == 0
-    house = home.house()
-    files = replace(house, workplace=replace(house.workplace, profile="files", bars_folder=own_bars.path))
+    files = with_files(home, own_bars)
     with home.open(files) as instance:
         made = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=dg.AssetKey(["bars", "1m"])), limit=1).records[0]
     lake = files.workplace.lake
-    raw = pl.concat(pl.read_parquet(path) for path in sorted(files.workplace.raw.glob(f"{SYMBOL}/1m/*.parquet")))
+    raw = RawStore(files.workplace.raw).read(SYMBOL, "1m")
     ledger = made.asset_materialization.metadata["ledger"].value
     return ledger, pl.read_parquet(lake / "bars" / "1m" / f"{SYMBOL}.parquet"), raw
 
@@ -119,12 +125,15 @@ def test_duplicated_and_unsorted_rows_are_mended(quant, bare_home, own_bars, min
     assert bars.height == 21 * 1_440
 
 
-def test_a_bar_told_twice_with_other_prices_keeps_the_first_and_records_the_other(quant, bare_home, own_bars, minutes):
-    twice = pl.concat([minutes, minutes[20:21].with_columns(close=pl.lit(101.0))])
-    _, _, raw = mended(quant, bare_home, own_bars, twice)
-    assert raw.equals(minutes)
-    revisions = pl.read_parquet(next(bare_home.data.glob(f"lake/files/*/raw/{SYMBOL}/revisions.parquet")))
-    assert revisions["new_close"].to_list() == [101.0]
+def test_a_bar_told_twice_with_other_prices_is_the_last_one_told_and_counted(quant, bare_home, own_bars, minutes):
+    second = minutes[20:21].with_columns(close=pl.lit(101.0), high=pl.lit(1e6))
+    _, bars, raw = mended(quant, bare_home, own_bars, pl.concat([minutes, second]))
+    assert raw.equals(pl.concat([minutes[:20], second, minutes[21:]]))
+    assert bars["close"][20] == 101.0
+    with bare_home.open(with_files(bare_home, own_bars)) as instance:
+        asked = dg.AssetRecordsFilter(asset_key=dg.AssetKey(["raw_bars"]))
+        made = instance.fetch_materializations(asked, limit=1).records[0]
+    assert made.asset_materialization.metadata["ledger"].value["dropped"] == {"conflicting": 1}
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_what_becomes_known_later_changes_no_signal(news_desk, make_bundle, make
     later = AT + MINUTE
     news_desk.library.articles.append("BTC-USD", make_headlines([(later, "too late, and never embedded")]), later, backfill=True)
     news_desk.library.releases.append(make_releases([("DGS10", later, 9.9)]), later)
-    assert predictor.signal("BTC-USD", make_bundle(columns=BESIDE), AT + 5 * MINUTE).canonical() == before.canonical()
+    assert predictor.signal("BTC-USD", make_bundle(columns=BESIDE), AT + 5 * MINUTE).says(before)
     news_desk.library.releases.append(make_releases([("DGS2", AT - HOUR, 9.9)]), later)
     assert predictor.signal("BTC-USD", make_bundle(columns=BESIDE), AT).data_hash != before.data_hash
 
@@ -157,7 +157,10 @@ def test_one_changed_bar_inside_the_window_shows_in_the_hash(bundle, raw, task):
 def test_stale_bars_say_nothing_and_say_so(bundle, raw, task):
     signal = predict_signal(bundle, until(raw, AT - 3 * HOUR), task, as_of=AT)
     assert (signal.status, signal.action, signal.position_size, signal.p_long) == ("stale", 0, 0.0, None)
-    assert signal.reason == "the newest bar closed 2024-02-28 11:00 UTC, 3 h of session time ago; at most 2 h is allowed"
+    assert signal.reason == (
+        "the newest bar closed 2024-02-28 11:00 UTC, 3 h of session time before the decision; at most 5 min is allowed "
+        "(signal.max_staleness)"
+    )
     assert signal.decision_at == AT - 3 * HOUR
     assert not bundle.asked
 
@@ -167,9 +170,48 @@ def test_a_bar_whose_last_minutes_never_came_is_as_old_as_the_newest_minute(bund
     assert (signal.status, signal.decision_at, signal.last_bar_at) == ("stale", AT - 2 * HOUR, AT - 2 * HOUR - 30 * MINUTE)
 
 
-def test_a_bar_that_is_late_within_the_limit_is_used_and_dated(bundle, raw, task):
-    signal = predict_signal(bundle, until(raw, AT - 2 * HOUR), task, as_of=AT)
+def full(raw):
+    """Every minute up to `AT`: those that the walk lacks are told as their neighbours."""
+    return {"1m": raw["1m"].upsample("timestamp", every="1m").fill_null(strategy="forward")}
+
+
+@pytest.mark.parametrize(("late", "status"), [(0, "ok"), (5, "ok"), (6, "stale"), (10, "stale"), (40, "stale")])
+def test_the_minutes_must_reach_the_close_of_the_bar(bundle, raw, task, late, status):
+    signal = predict_signal(bundle, until(full(raw), AT - late * MINUTE), task, as_of=AT)
+    assert (signal.status, signal.as_of, signal.decision_at) == (status, AT, AT)
+    assert signal.last_bar_at == AT - late * MINUTE
+
+
+def test_how_late_a_minute_may_be_is_a_setting(bundle, raw, task):
+    patient = task.experiment.signal.model_copy(update={"max_staleness": 2 * HOUR})
+    task = replace(task, experiment=task.experiment.model_copy(update={"signal": patient}))
+    signal = predict_signal(bundle, until(full(raw), AT - 2 * HOUR), task, as_of=AT)
     assert (signal.status, signal.as_of, signal.decision_at) == ("ok", AT, AT - 2 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "status"),
+    [(-40, -25, "ok"), (-40, -24, "stale"), (-60, -45, "ok"), (-60, -44, "stale"), (-75, -45, "ok"), (-120, -61, "ok")],
+)
+def test_a_hole_inside_the_newest_bar_is_a_partial_bar(bundle, raw, task, begin, end, status):
+    hole = pl.col("timestamp").is_between(AT + begin * MINUTE, AT + end * MINUTE, closed="left")
+    bars = {"1m": full(raw)["1m"].filter(~hole)}
+    signal = predict_signal(bundle, bars, task, as_of=AT)
+    assert (signal.status, "a hole in the feed" in signal.reason) == (status, status == "stale")
+
+
+def test_a_bar_that_begins_with_its_session_has_no_hole_before_it(bundle, raw, small_experiment):
+    gold = Task("GC=F", load_universe().symbols["GC=F"], small_experiment, "yahoo", False)
+    sunday = datetime(2024, 2, 26, 0, tzinfo=UTC)  # an hour after the open
+    assert predict_signal(bundle, until(full(raw), sunday), gold, as_of=sunday).status == "ok"
+
+
+def test_a_file_that_ended_long_ago_is_stale_and_says_how_to_pin_the_clock(bundle, raw, task):
+    task = replace(task, profile="files")
+    for later in (timedelta(days=10), timedelta(days=700)):
+        signal = predict_signal(bundle, until(raw, AT), task, as_of=AT + later)
+        assert (signal.status, signal.action, signal.last_bar_at) == ("stale", 0, AT)
+        assert "--as-of 2024-02-28T14:00:00+00:00" in signal.reason
 
 
 def test_staleness_counts_session_time_only(bundle, raw, small_experiment):
@@ -282,10 +324,7 @@ def test_breakers_reach_the_signal(bundle, raw, task):
 
 def test_the_predictor_reads_exactly_the_window(bundle, raw, task, desk):
     predictor = Predictor(desk, profile="simulated", simulated=True)
-    assert (
-        predictor.signal("BTC-USD", bundle, AT + 7 * MINUTE).canonical()
-        == predict_signal(bundle, raw, task, as_of=AT).canonical()
-    )
+    assert predictor.signal("BTC-USD", bundle, AT + 7 * MINUTE).says(predict_signal(bundle, raw, task, as_of=AT))
     read = predictor.raw(predictor.task("BTC-USD"), AT)["1m"]["timestamp"]
     assert read.max() < AT
     assert read.min() == AT.replace(hour=0) - history_window(desk.experiment, "24/7")

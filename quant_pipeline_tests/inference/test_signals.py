@@ -140,6 +140,18 @@ def test_one_writer_of_a_table_at_a_time(store):
     assert pl.read_parquet(store.root / "GC=F.parquet").height == 2
 
 
+def test_a_damaged_table_is_made_again_from_the_signals(store):
+    for hour in range(3):
+        store.write(signal(as_of=AT + hour * HOUR))
+    path = store.root / "GC=F.parquet"
+    whole = store.table("GC=F")
+    flipped = bytearray(path.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    path.write_bytes(flipped)
+    assert store.table("GC=F").equals(whole)
+    assert pl.read_parquet(path).equals(whole)
+
+
 def test_reading_by_span_and_the_latest(store):
     moments = [AT + hours * HOUR for hours in (-400, -1, 0, 1, 2_000)]
     for at in reversed(moments):
@@ -148,8 +160,8 @@ def test_reading_by_span_and_the_latest(store):
     assert [one.as_of for one in store.read("GC=F", AT - HOUR, AT)] == moments[1:3]
     assert [one.as_of for one in store.read("GC=F", AT + timedelta(seconds=1))] == moments[3:]
     assert store.latest("GC=F").as_of == moments[-1]
-    assert store.latest("GC=F", before=AT).as_of == AT - HOUR
-    assert store.latest("GC=F", before=moments[0]) is None
+    assert store.latest("GC=F", AT - HOUR / 2).as_of == store.latest("GC=F", AT - HOUR).as_of == AT - HOUR
+    assert store.latest("GC=F", moments[0] - HOUR) is None
     assert store.latest("SPY") is None
     assert store.read("SPY") == []
     assert store.symbols() == ["GC=F"]

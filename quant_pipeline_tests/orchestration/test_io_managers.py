@@ -118,6 +118,16 @@ def test_a_damaged_table_names_itself_and_the_command(tmp_path, content):
     assert str(path) in str(caught.value)
 
 
+def test_a_table_with_a_flipped_bit_is_refused(tmp_path):
+    written(TableIOManager(tmp_path), ["oof"], FRAME)
+    path = tmp_path / "oof" / "GC=F.parquet"
+    flipped = bytearray(path.read_bytes())
+    flipped[len(flipped) // 3] ^= 4
+    path.write_bytes(flipped)
+    with pytest.raises(DataError, match=r"damaged.*run: quant materialize 'oof/GC=F'"):
+        read(TableIOManager(tmp_path), ["oof"])
+
+
 def test_a_folder_that_no_model_saved_is_refused(tmp_path):
     (tmp_path / "models" / "GC=F").mkdir(parents=True)
     with pytest.raises(BundleError):

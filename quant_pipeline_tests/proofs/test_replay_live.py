@@ -124,16 +124,12 @@ def assert_files_are_canonical(desk: Desk) -> None:
     assert all(path.read_bytes() == Signal.from_bytes(path.read_bytes(), str(path)).canonical() for path in files)
 
 
-def test_ten_hours_come_back_byte_for_byte_and_late_bars_are_named(emitted):
+def test_all_hours_come_back_byte_for_byte_though_bars_came_late(emitted):
     table = emitted.replayed()
-    odd = table.filter(~pl.col("equal"))
     assert table["symbol"].value_counts(sort=True)["count"].to_list() == [CLEAN + 2, CLEAN + 2]
-    assert set(table["status"]) == {"ok"}
-    assert odd["as_of"].unique().to_list() == [emitted.start - 5 * MINUTE + CLEAN * HOUR]
-    assert odd["symbol"].to_list() == list(SYMBOLS)
-    assert all(
-        "data_hash" in fields and "arrived late" in cause for fields, cause in odd.select("differing", "cause").iter_rows()
-    )
+    assert table["equal"].all(), table.filter(~pl.col("equal")).to_dicts()
+    late = emitted.start - 5 * MINUTE + CLEAN * HOUR
+    assert table.filter(pl.col("status") != "ok").select("as_of", "status").unique().rows() == [(late, "stale")]
     assert_files_are_canonical(emitted)
 
 
@@ -148,12 +144,12 @@ def test_a_rewritten_bar_is_named_in_every_hour_that_read_it(copy):
     assert all("store was rebuilt" in cause for cause in table.filter(~pl.col("equal"))["cause"])
 
 
-def test_a_revision_that_the_provider_sends_changes_nothing_and_is_on_record(copy):
+def test_a_revision_that_the_provider_sends_changes_no_signal_of_before(copy):
     store = copy.house.store
     newest = store.read("BTC-USD", "1m", copy.start, copy.start + HOUR)
     store.append("BTC-USD", "1m", newest.with_columns(pl.col("high") + 1), copy.start + 99 * HOUR)
-    assert store.revisions("BTC-USD").height == newest.height
-    assert copy.replayed("BTC-USD")["equal"].to_list() == [hour != CLEAN for hour in range(CLEAN + 2)]
+    assert store.read("BTC-USD", "1m", copy.start, copy.start + HOUR)["high"].equals(newest["high"] + 1)
+    assert copy.replayed("BTC-USD")["equal"].all()
 
 
 @pytest.mark.long

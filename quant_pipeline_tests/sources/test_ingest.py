@@ -14,6 +14,7 @@ from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Instrument
 from quant_pipeline.errors import DataError, SourceError
+from quant_pipeline.sources import ingest as module
 from quant_pipeline.sources.base import Fetched
 from quant_pipeline.sources.ingest import OVERLAP, ingest
 from quant_pipeline.sources.store import RawStore
@@ -31,6 +32,7 @@ class Source:
     name: str = "scripted"
     native: tuple[str, ...] = ("1m",)
     simulated: bool = False
+    whole: bool = False
     end: datetime = END
     begin: datetime = BEGIN
     change: datetime | None = None
@@ -69,6 +71,12 @@ def store(tmp_path):
     return RawStore(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def unfilled(monkeypatch):
+    """Between the hourly bars of `Source` all is a hole; the tests of holes have minutes and ask for them."""
+    monkeypatch.setattr(module, "HOLES_AT_ONCE", 0)
+
+
 def run(source, store, *, start=BEGIN, now=END, instrument=ALWAYS):
     return ingest(source, store, "GC=F", instrument, start=start, now=now)
 
@@ -80,7 +88,7 @@ def test_everything_arrives_once(store):
     assert ledger.rows_out == ledger.rows_in == source.bars().height
     assert ledger.notes["partial"] is False
     assert ledger.notes["intervals"]["1m"] == {
-        "first": BEGIN.isoformat(), "last": "2025-04-20T07:00:00+00:00", "new": source.bars().height,
+        "first": BEGIN.isoformat(), "last": "2025-04-20T07:00:00+00:00", "new": source.bars().height, "holes": 0,
     }  # fmt: skip
 
 
@@ -128,9 +136,11 @@ def test_revisions_in_the_overlap_are_reported(store):
     run(source, store, now=source.end)
     source.end, source.change = END, store.last("GC=F", "1m") - timedelta(hours=2)
     ledger = run(source, store)
-    assert ledger.dropped["revised"] == 1
-    assert ledger.notes["new_revisions"] == 1
-    assert store.revisions("GC=F")["timestamp"].to_list() == [source.change]
+    assert ledger.notes["revised"] == 1
+    assert [change[:45] for change in ledger.notes["changed"]] == [
+        f"1m: 1 have other values since {source.change:%Y-%m-%d %H:%M}"[:45]
+    ]
+    assert store.read("GC=F", "1m").equals(source.bars())
 
 
 def test_a_closed_market_is_not_asked(store):
@@ -259,6 +269,159 @@ def test_bad_rows_stop_the_ingest_and_keep_the_store(store):
 def test_a_source_older_than_the_start_says_so(store):
     with pytest.raises(SourceError, match="newest bar"):
         run(Source(), store, start=END + DAY, now=END + 30 * DAY)
+
+
+def test_progress_that_is_damaged_names_its_file(store):
+    run(Source(), store)
+    path = store.folder("GC=F", "1m") / "progress.json"
+    path.write_text(path.read_text().replace("2025-01", "2025-02"))
+    with pytest.raises(DataError, match=r"progress\.json.*damaged.*asked for again"):
+        run(Source(), store)
+
+
+def test_an_overlap_on_another_scale_stops_the_ingest(store):
+    source = Source(end=END - DAY)
+    run(source, store, now=source.end)
+    before, source.end = store.fingerprint("GC=F"), END
+    told = source.bars
+    source.bars = lambda *span: told(*span).with_columns(pl.col("open", "high", "low", "close") / 4)
+    with pytest.raises(DataError, match=r"times 0\.25: a split or adjustment"):
+        run(source, store)
+    assert store.fingerprint("GC=F") == before
+
+
+MINUTE = timedelta(minutes=1)
+MONDAY = datetime(2025, 4, 14, tzinfo=UTC)
+
+
+@dataclass
+class Minutes(Source):
+    """Three days of minutes; those of `missing` are not told."""
+
+    begin: datetime = MONDAY
+    end: datetime = MONDAY + 3 * DAY
+    step: timedelta = MINUTE
+    missing: tuple[tuple[datetime, datetime], ...] = ()
+
+    def bars(self, interval="1m", start=None, end=None):
+        told = super().bars(interval, start, end)
+        gone = [pl.col("timestamp").is_between(*span, closed="left") for span in self.missing]
+        return told.filter(~pl.any_horizontal(*gone, pl.lit(False)))
+
+
+@pytest.fixture
+def fill(unfilled, monkeypatch):  # noqa: ARG001 - undoes it
+    monkeypatch.setattr(module, "HOLES_AT_ONCE", 10)
+
+
+def take(source, store, day=0, hour=0):
+    return run(source, store, start=MONDAY, now=source.end + day * DAY + timedelta(hours=hour))
+
+
+NIGHT = (MONDAY + timedelta(hours=3), MONDAY + timedelta(hours=5))
+NOON = (MONDAY + DAY + timedelta(hours=12), MONDAY + DAY + timedelta(hours=12, minutes=30))
+
+
+@pytest.mark.usefixtures("fill")
+def test_a_hole_is_asked_for_again_once_a_day_until_it_is_filled(store):
+    source = Minutes(missing=(NIGHT, NOON))
+    assert take(source, store).notes["intervals"]["1m"]["holes"] == 2
+    source.asked.clear()
+    take(source, store, hour=1)
+    assert source.asked == [], "asked on this day"
+    take(source, store, day=1)
+    assert [span for _, *span in source.asked] == [list(NOON), list(NIGHT)]
+    source.missing = (NIGHT,)
+    ledger = take(source, store, day=2)
+    assert (ledger.rows_out, ledger.notes["changed"]) == (30, ["1m: 30 bars are new inside it"])
+    assert store.read("GC=F", "1m").equals(source.bars())
+    source.asked.clear()
+    take(source, store, day=3)
+    assert [span for _, *span in source.asked] == [list(NIGHT)]
+    source.asked.clear()
+    take(source, store, day=40)
+    assert source.asked == [], "no provider has minutes of a month ago"
+
+
+@pytest.mark.usefixtures("fill")
+def test_a_hole_that_cannot_be_filled_is_no_failure(store):
+    source = Minutes(missing=(NIGHT, NOON))
+    source.fail = lambda start, _: start in (NIGHT[0], NOON[0])
+    ledger = take(source, store)
+    assert ledger.notes["partial"] is False
+    assert ledger.notes["intervals"]["1m"]["holes"] == 1, "the line may be dead"
+    assert take(source, store, hour=1).notes["intervals"]["1m"]["holes"] == 1, "then the next one"
+
+
+@pytest.mark.usefixtures("fill")
+def test_no_more_than_ten_holes_at_once(store):
+    spans = tuple((MONDAY + hour * timedelta(hours=2), MONDAY + hour * timedelta(hours=2) + 30 * MINUTE) for hour in range(1, 25))
+    source = Minutes(missing=spans)
+    assert [take(source, store, hour=hour).notes["intervals"]["1m"]["holes"] for hour in range(4)] == [10, 10, 4, 0]
+
+
+def test_an_unfinished_minute_gives_way_to_its_final_form(store):
+    source = Minutes(end=MONDAY + DAY)
+    told, last = source.bars, MONDAY + DAY - MINUTE
+    half = pl.when(pl.col("timestamp") == last).then(pl.col("volume") / 2).otherwise("volume")
+    source.bars = lambda *span: told(*span).with_columns(volume=half)
+    take(source, store)
+    source.end, source.bars = MONDAY + DAY + 5 * MINUTE, told
+    assert take(source, store).notes["revised"] == 1
+    assert store.read("GC=F", "1m").equals(told())
+
+
+def corrected(bars):
+    return bars.with_columns(close=pl.when(pl.int_range(pl.len()) == 100).then(pl.col("close") + 1).otherwise("close"))
+
+
+def rezoned(bars):
+    return bars.with_columns(pl.col("timestamp") - timedelta(hours=5))
+
+
+EDITS = {
+    "corrected prices": corrected,
+    "a corrected zone": rezoned,
+    "rows taken out": lambda bars: bars.filter(pl.int_range(pl.len()) % 7 != 3),
+    "an end taken off": lambda bars: bars.head(3_000),
+    "a split": lambda bars: bars.with_columns(pl.col("open", "high", "low", "close") / 4, pl.col("volume") * 4),
+    "another volume": lambda bars: bars.with_columns(pl.col("volume") + 1),
+    "nothing": lambda bars: bars,
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_whatever_is_done_to_a_file_the_store_becomes_like_it_and_says_so(store, edit):
+    source = Minutes(whole=True, missing=(NOON,))
+    first = source.bars()
+    source.bars = lambda _, start, end: first.filter(pl.col("timestamp").is_between(start, end - MINUTE))
+    run(source, store, start=MONDAY - DAY, now=END)
+    then, now = store.look(), edit(first)
+    source.bars = lambda _, start, end: now.filter(pl.col("timestamp").is_between(start, end - MINUTE))
+    ledger = run(source, store, start=MONDAY - DAY, now=END)
+    assert store.read("GC=F", "1m").equals(now)
+    assert store.read("GC=F", "1m", seen_by=then).equals(first)
+    assert bool(ledger.notes["changed"]) == (not now.equals(first))
+    assert run(source, store, start=MONDAY - DAY, now=END).rows_out == 0
+
+
+def test_what_a_file_adds_is_told_apart(store):
+    source = Minutes(whole=True, missing=((MONDAY, MONDAY + DAY), NOON))
+    take(source, store)
+    source.missing, source.end = (), source.end + DAY
+    ledger = take(source, store)
+    assert ledger.rows_out == 1_440 + 30 + 1_440
+    assert ledger.notes["changed"] == [
+        "1m: 1,440 bars are new before the stored history; 30 bars are new inside it; 1,440 bars are new after it"
+    ]
+    assert store.read("GC=F", "1m").equals(source.bars())
+
+
+def test_a_file_seen_from_a_pinned_past_takes_nothing_of_later_away(store):
+    source = Minutes(whole=True)
+    take(source, store)
+    run(source, store, start=MONDAY, now=MONDAY + DAY)
+    assert store.read("GC=F", "1m").equals(source.bars())
 
 
 @settings(max_examples=25, deadline=None)

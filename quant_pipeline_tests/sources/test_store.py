@@ -1,4 +1,4 @@
-"""The raw store against a slow oracle, and what it does with revisions, damage, full disks and two writers."""
+"""The raw store against a slow oracle, and what it does with late and corrected bars, damage, full disks and two writers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.errors import DataError, StorageError
 from quant_pipeline.sources import store as store_module
-from quant_pipeline.sources.store import REVISIONS_SCHEMA, RawStore, month_span
+from quant_pipeline.sources.arrival import BEFORE_ALL
+from quant_pipeline.sources.store import RawStore, month_span
 
 NOW = datetime(2025, 8, 1, tzinfo=UTC)
 START = datetime(2025, 6, 30, 23, 50, tzinfo=UTC)  # ten minutes before a month ends
@@ -58,7 +59,8 @@ def test_read_takes_whole_bars_of_the_span(store):
 
 def test_nothing_stored_is_an_empty_table(store):
     assert store.read("GC=F", "1m").schema == BARS_SCHEMA
-    assert store.revisions("GC=F").schema == REVISIONS_SCHEMA
+    assert store.look() == BEFORE_ALL
+    assert store.newest("GC=F", "1m", NOW).is_empty()
     assert store.last("GC=F", "1m") is None
     assert store.intervals("GC=F") == ()
     assert store.append("GC=F", "1m", bars(), NOW).rows_in == 0
@@ -72,28 +74,117 @@ def test_the_same_again_writes_nothing(store):
     assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*.parquet")} == before
 
 
-def test_a_revision_is_recorded_and_the_stored_bar_stays(store):
+def test_a_corrected_bar_is_the_newest_version_and_the_earlier_one_stays_on_record(store):
     store.append("GC=F", "1m", span(5), NOW)
-    later = NOW + timedelta(hours=1)
+    then, later = store.look(), NOW + timedelta(hours=1)
     ledger = store.append("GC=F", "1m", bars((3, 999.0), (4, 104.0), (5, 105.0)), later)
-    assert ledger.dropped == {"identical": 1, "revised": 1}
-    assert (ledger.rows_out, ledger.notes["new_revisions"]) == (1, 1)
-    assert store.read("GC=F", "1m")["close"].to_list() == [100.0, 101.0, 102.0, 103.0, 104.0, 105.0]
-    row = store.revisions("GC=F").row(0, named=True)
-    assert (row["interval"], row["timestamp"], row["fetched_at"]) == ("1m", START + timedelta(minutes=3), later)
-    assert (row["old_close"], row["new_close"]) == (103.0, 999.0)
+    assert (ledger.rows_out, ledger.dropped) == (2, {"identical": 1})
+    assert ledger.notes["revised"] == 1
+    assert ledger.notes["changed"].startswith("1 have other values since 2025-06-30 23:53 UTC")
+    assert store.read("GC=F", "1m")["close"].to_list() == [100.0, 101.0, 102.0, 999.0, 104.0, 105.0]
+    assert store.read("GC=F", "1m", seen_by=then).equals(span(5))
+    assert store.read("GC=F", "1m", seen_by=later - timedelta(microseconds=1)).equals(span(5))
+    assert store.read("GC=F", "1m", seen_by=later).equals(store.read("GC=F", "1m"))
+    assert store.look() == later
 
 
-def test_a_revision_is_recorded_once_per_value(store):
-    store.append("GC=F", "1m", span(5), NOW)
-    for price, known in ((999.0, 1), (999.0, 1), (998.0, 2), (103.0, 2), (999.0, 2)):
+def test_a_batch_after_somebody_looked_has_a_moment_of_its_own_though_the_clock_stands_or_goes_back(store):
+    moments = []
+    for price, now in ((1.0, NOW), (2.0, NOW), (3.0, NOW - timedelta(days=1)), (4.0, NOW + timedelta(days=1))):
+        store.append("GC=F", "1m", bars((3, price)), now)
+        moments.append(store.look())
+    assert moments == [NOW, NOW + timedelta(microseconds=1), NOW + timedelta(microseconds=2), NOW + timedelta(days=1)]
+    assert [store.read("GC=F", "1m", seen_by=at)["close"][0] for at in moments] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_batches_between_two_looks_share_a_moment_and_the_last_one_counts(store):
+    for price in (1.0, 2.0):
         store.append("GC=F", "1m", bars((3, price)), NOW)
-        assert store.revisions("GC=F").height == known
+    assert store.look() == NOW
+    assert store.read("GC=F", "1m", seen_by=NOW)["close"].to_list() == store.read("GC=F", "1m")["close"].to_list() == [2.0]
+
+
+def test_nothing_new_is_no_batch(store):
+    store.append("GC=F", "1m", span(5), NOW)
+    store.append("GC=F", "1m", span(5), NOW + timedelta(days=1))
+    store.append("GC=F", "1m", bars(), NOW + timedelta(days=1))
+    assert store.look() == NOW
+
+
+def test_one_clock_for_all_symbols_and_intervals(store):
+    store.append("GC=F", "1m", span(5), NOW)
+    assert store.look() == NOW
+    store.append("SPY", "1h", span(5), NOW)
+    assert store.read("SPY", "1h", seen_by=NOW).is_empty()
+    assert store.read("SPY", "1h", seen_by=store.look()).equals(span(5))
+
+
+ALL = (datetime(2025, 6, 1, tzinfo=UTC), NOW)
+
+
+def test_what_a_whole_source_no_longer_tells_is_withdrawn_and_stays_on_record(store):
+    store.append("GC=F", "1m", span(30), NOW, whole=ALL)
+    then = store.look()
+    shifted = bars(*((minute, 100.0 + minute) for minute in range(30)), start=START + timedelta(minutes=7))  # another zone
+    ledger = store.append("GC=F", "1m", shifted, NOW, whole=ALL)
+    assert (ledger.notes["revised"], ledger.notes["withdrawn"], ledger.rows_out) == (23, 7, 30)
+    assert "7 are gone since 2025-06-30 23:50 UTC" in ledger.notes["changed"]
+    assert "7 bars are new after it" in ledger.notes["changed"]
+    assert store.read("GC=F", "1m").equals(shifted)
+    assert (store.first("GC=F", "1m"), store.last("GC=F", "1m")) == (shifted["timestamp"][0], shifted["timestamp"][-1])
+    assert store.read("GC=F", "1m", seen_by=then).equals(span(30))
+    assert store.append("GC=F", "1m", shifted, NOW, whole=ALL).rows_out == 0
+    store.append("GC=F", "1m", span(30), NOW, whole=ALL)
+    assert store.read("GC=F", "1m").equals(span(30)), "told again"
+
+
+def test_only_the_span_that_was_asked_for_is_compared(store):
+    store.append("GC=F", "1m", span(30), NOW)
+    begin, end = START + timedelta(minutes=5), START + timedelta(minutes=20)
+    store.append("GC=F", "1m", bars((7, 107.0)), NOW, whole=(begin, end))
+    assert store.read("GC=F", "1m")["close"].to_list() == [*map(float, range(100, 105)), 107.0, *map(float, range(120, 130))]
+
+
+def test_what_a_provider_no_longer_tells_stays(store):
+    store.append("GC=F", "1m", span(30), NOW)
+    store.append("GC=F", "1m", span(30)[::2], NOW)
+    assert store.read("GC=F", "1m").equals(span(30))
+
+
+def scaled(factor, *, digits=6):
+    return span(30).with_columns((pl.col("open", "high", "low", "close") * factor).round(digits))
+
+
+@pytest.mark.parametrize(("factor", "digits"), [(0.25, 6), (2.0, 6), (0.25, 2), (0.995, 4), (10.0, 2)])
+def test_an_overlap_on_another_scale_stops_and_names_split_or_adjustment(store, factor, digits):
+    store.append("GC=F", "1m", span(30), NOW)
+    with pytest.raises(DataError, match=r"times .*a split or adjustment.*move the folder .*GC=F away and run again"):
+        store.append("GC=F", "1m", pl.concat([scaled(factor, digits=digits)[10:], span(35)[30:]]), NOW)
+    assert store.read("GC=F", "1m").equals(span(30))
+    assert store.append("GC=F", "1m", scaled(factor, digits=digits), NOW, whole=ALL).notes["revised"] == 30, (
+        "a file says so itself"
+    )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        span(30).with_columns(pl.col("close") * 4),  # one price of each bar
+        span(30).with_columns(pl.col("volume") * 4),
+        pl.concat([scaled(4)[:4], span(30)[4:]]),  # single bars
+        scaled(1.0002),  # less than any split or dividend
+        span(30).with_columns(pl.col("open", "high", "low", "close") * (1 + 0.3 * pl.int_range(30) / 30)),  # not one factor
+    ],
+)
+def test_other_revisions_are_taken_as_such(store, told):
+    store.append("GC=F", "1m", span(30), NOW)
+    store.append("GC=F", "1m", told, NOW)
+    assert store.read("GC=F", "1m").equals(told)
 
 
 def test_floats_are_compared_exactly(store):
     store.append("GC=F", "1m", bars((0, 0.3)), NOW)
-    assert store.append("GC=F", "1m", bars((0, 0.1 + 0.2)), NOW).dropped == {"revised": 1}
+    assert store.append("GC=F", "1m", bars((0, 0.1 + 0.2)), NOW).notes["revised"] == 1
 
 
 def test_missing_values_equal_themselves(store):
@@ -101,22 +192,21 @@ def test_missing_values_equal_themselves(store):
     store.append("GC=F", "1m", odd, NOW)
     assert store.append("GC=F", "1m", odd, NOW).dropped == {"identical": 2}
     filled = odd.with_columns(volume=pl.lit(5.0))
-    assert store.append("GC=F", "1m", filled, NOW).dropped == {"revised": 2}
-    assert store.append("GC=F", "1m", filled, NOW).notes["new_revisions"] == 0
+    assert store.append("GC=F", "1m", filled, NOW).notes["revised"] == 2
+    assert store.append("GC=F", "1m", filled, NOW).dropped == {"identical": 2}
 
 
 def test_repeats_within_one_answer(store):
     ledger = store.append("GC=F", "1m", bars((0, 1.0), (1, 2.0), (1, 2.0), (1, 3.0)), NOW)
-    assert (ledger.rows_in, ledger.rows_out, ledger.dropped) == (4, 2, {"repeated": 1, "revised": 1})
-    assert store.read("GC=F", "1m")["open"].to_list() == [1.0, 2.0]
-    assert store.revisions("GC=F")["new_open"].to_list() == [3.0]
+    assert (ledger.rows_in, ledger.rows_out, ledger.dropped) == (4, 2, {"repeated": 1, "conflicting": 1})
+    assert store.read("GC=F", "1m")["open"].to_list() == [1.0, 3.0], "the last one told, as clean_bars takes it"
 
 
 def test_symbols_are_safe_folder_names(store):
     for symbol in ("^IRX", "BTC/USD", "DX-Y.NYB"):
         store.append(symbol, "1m", span(2), NOW)
         assert store.read(symbol, "1m").height == 2
-    assert sorted(path.name for path in store.root.iterdir()) == ["BTC%2FUSD", "DX-Y.NYB", "^IRX"]
+    assert sorted(path.name for path in store.root.iterdir() if path.is_dir()) == ["BTC%2FUSD", "DX-Y.NYB", "^IRX"]
 
 
 def test_fingerprint_sees_values_not_how_they_came(tmp_path):
@@ -207,32 +297,36 @@ def test_two_writers_lose_nothing(tmp_path):
     assert RawStore(tmp_path).read("GC=F", "1m").equals(span(60))
 
 
-moves = st.lists(st.lists(st.tuples(st.integers(0, 25), st.integers(1, 3)), max_size=8), max_size=6)
+answers = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(0, 25), st.integers(1, 3)), max_size=8),  # minute, price
+        st.none() | st.tuples(st.integers(0, 26), st.integers(0, 26)),  # the span of which this is all there is
+        st.integers(-2, 2),  # hours by which the clock moves
+        st.booleans(),  # whether somebody looks
+    ),
+    max_size=7,
+)
 
 
-@settings(max_examples=25, deadline=None)
-@given(moves)
-def test_any_sequence_of_answers_against_the_oracle(tmp_path_factory, answers):
-    store = RawStore(tmp_path_factory.mktemp("raw"))
-    seen: dict[int, float] = {}
-    refused: set[tuple[int, float]] = set()
-    for answer in answers:
-        rows = [(minute, float(price)) for minute, price in answer]
-        counts = {"new": 0, "repeated": 0, "identical": 0, "revised": 0}
-        known_before = dict(seen)
-        for position, (minute, price) in enumerate(rows):
-            if (minute, price) in rows[:position]:
-                counts["repeated"] += 1
-            elif minute not in seen:
-                seen[minute] = price
-                counts["new"] += 1
-            elif seen[minute] == price:
-                counts["identical"] += int(minute in known_before)
-            else:
-                counts["revised"] += 1
-                refused.add((minute, price))
-        ledger = store.append("GC=F", "1m", bars(*rows), NOW)
-        assert {"new": ledger.rows_out} | ledger.dropped == {key: n for key, n in counts.items() if n or key == "new"}
-    assert store.read("GC=F", "1m").equals(bars(*sorted(seen.items())))
-    revised = store.revisions("GC=F").select((pl.col("timestamp") - START).dt.total_minutes(), "new_close").rows()
-    assert sorted(revised) == sorted(refused)
+@settings(max_examples=40, deadline=None)
+@given(answers)
+def test_any_sequence_of_answers_against_the_oracle(tmp_path_factory, told):
+    """A dict of minute to price; after each answer a copy of it, which reading by that moment must give for ever."""
+    store, now = RawStore(tmp_path_factory.mktemp("raw")), NOW
+    held: dict[int, float] = {}
+    history = []
+    for answer, span_told, hours, looks in told:
+        now += timedelta(hours=hours)
+        rows, whole = [(minute, float(price)) for minute, price in answer], None
+        if span_told is not None:
+            low, high = min(span_told), max(span_told)
+            whole = (START + timedelta(minutes=low), START + timedelta(minutes=high))
+            rows = [(minute, price) for minute, price in rows if low <= minute < high]
+            held = {minute: price for minute, price in held.items() if not low <= minute < high}
+        store.append("GC=F", "1m", bars(*rows), now, whole=whole or (START, START))  # an empty span: nothing is withdrawn
+        held |= dict(rows)
+        if looks:
+            history.append((store.look(), dict(held)))
+    assert store.read("GC=F", "1m").equals(bars(*sorted(held.items())))
+    for seen_by, then in history:
+        assert store.read("GC=F", "1m", seen_by=seen_by).equals(bars(*sorted(then.items())))

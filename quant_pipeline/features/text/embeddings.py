@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quant_pipeline.errors import DataError, MissingUpstreamError
-from quant_pipeline.files import locked, replacing
+from quant_pipeline.files import BLANK_SEAL, damaged, locked, replacing, seal, verify
 from quant_pipeline.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ FLUSH = 512
 """Texts computed between two writes: half a minute of FinBERT on two cores, against a rewrite of some 30 ms."""
 _LIBRARIES = ("torch", "transformers", "tokenizers", "h5py")
 _HASH = "S32"
+_MEND = "restore it from a backup, or delete it; its embeddings are then computed again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,8 @@ class _Table:
 class EmbeddingStore:
     """Embeddings and sentiment by text in the HDF5 file `path`, all of one encoder.
 
-    Datasets: `text_hash` (n,) 32 hex digits, `embedding` (n, d) float32, `sentiment` (n,) float64, with checksums.
-    Attributes: `model` (the encoder's id), `dimension`, `libraries` (versions, JSON).
+    Datasets: `text_hash` (n,) 32 hex digits, `embedding` (n, d) float32, `sentiment` (n,) float64.
+    Attributes: `model` (the encoder's id), `dimension`, `libraries` (versions, JSON), `seal` (of the whole file).
     """
 
     path: Path
@@ -150,34 +151,28 @@ def text_hash(text: str) -> bytes:
 def _write(path: Path, table: _Table) -> None:
     import h5py
 
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["model"] = table.model
-        file.attrs["dimension"] = table.embedding.shape[1]
-        file.attrs["libraries"] = json.dumps({name: version(name) for name in _LIBRARIES})
-        for name, values in (("text_hash", table.key), ("embedding", table.embedding), ("sentiment", table.sentiment)):
-            file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), fletcher32=True)  # chunked, so checked
+    with replacing(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["model"] = table.model
+            file.attrs["dimension"] = table.embedding.shape[1]
+            file.attrs["libraries"] = json.dumps({name: version(name) for name in _LIBRARIES})
+            file.attrs["seal"] = np.bytes_(BLANK_SEAL)
+            for name, values in (("text_hash", table.key), ("embedding", table.embedding), ("sentiment", table.sentiment)):
+                file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), chunks=True)
+        seal(temporary)
 
 
 def _read(path: Path) -> _Table:
     import h5py
 
+    verify(path, _MEND)
     try:
         with h5py.File(path, "r") as file:
-            table = _Table(str(file.attrs["model"]), *(_dataset(file, name) for name in ("text_hash", "embedding", "sentiment")))
-    except (OSError, KeyError, RuntimeError, ValueError) as error:  # what h5py raises, by where the damage is
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    if not len(table.key) == len(table.embedding) == len(table.sentiment):
-        raise _damaged(path, f"{len(table.key)} hashes for {len(table.embedding)} embeddings")
-    return table
+            return _Table(str(file.attrs["model"]), *(_dataset(file, name) for name in ("text_hash", "embedding", "sentiment")))
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:  # of a file that we did not write
+        raise damaged(path, f"{type(error).__name__}: {error}", _MEND) from error
 
 
 def _dataset(file: Any, name: str) -> npt.NDArray[Any]:
     values: npt.NDArray[Any] = file[name][:]
     return values
-
-
-def _damaged(path: Path, found: str) -> DataError:
-    return DataError(
-        str(path), found=f"a damaged file ({found})", wanted="an HDF5 file that this store wrote",
-        mend="restore it from a backup, or delete it; its embeddings are then computed again",
-    )  # fmt: skip

@@ -26,10 +26,10 @@ def signal_assets(house: House) -> list[dg.AssetsDefinition]:
         from quant_pipeline.inference.schedule import decision_time
 
         symbol = context.partition_key
-        moment = decision_time(house.symbol(symbol).calendar, house.experiment.primary, house.horizon(symbol))
+        moment = decision_time(house.symbol(symbol).calendar, house.experiment.primary, house.workplace.now())
         signal = house.predictor().signal(symbol, house.live_bundle(symbol, moment), moment)
         outcome = house.signals.write(signal)
-        kept = house.signals.latest(symbol) or signal
+        kept = house.signals.latest(symbol, moment) or signal
         return dg.MaterializeResult(
             metadata={
                 "outcome": outcome,

@@ -18,12 +18,14 @@ from quant_pipeline.config.macro_series import last_day
 from quant_pipeline.errors import DataError
 from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
 from quant_pipeline.ledger import Ledger
+from quant_pipeline.sources.arrival import look, next_arrival
 from quant_pipeline.sources.base import RELEASES_SCHEMA, UTC_TIME
 
 NEW_YORK = "America/New_York"
 ORDER = ("known_at", "series", "period", "revision")
 _KEY = ["series", "period", "released_at"]
 _TOLD = ("known_at", "value")
+STORED_SCHEMA = pl.Schema({**RELEASES_SCHEMA, "seen_at": UTC_TIME})
 REVISIONS_SCHEMA = pl.Schema(
     {
         **{name: RELEASES_SCHEMA[name] for name in _KEY},
@@ -109,20 +111,32 @@ class ReleaseStore:
         if distinct.is_empty():
             return ledger
         with locked(self.root / ".lock"):
+            stored = self._stored().drop("seen_at")
+            new = distinct.join(stored, on=_KEY, how="anti").unique(_KEY, maintain_order=True, keep="first")
+            seen_at = next_arrival(self.root, fetched_at) if new.height else fetched_at
             groups = distinct.group_by("series", maintain_order=True)
-            conflicts = [self._append_series(self._path(str(series)), rows, ledger) for (series,), rows in groups]
+            conflicts = [self._append_series(self._path(str(series)), rows, ledger, seen_at) for (series,), rows in groups]
             self._record(pl.concat(conflicts), fetched_at, ledger)
         return ledger
 
-    def read(self, until: datetime | None = None) -> pl.DataFrame:
-        """Stored RELEASES known at `until`, sorted by `known_at`; `revision` counts the vintages on record."""
-        frames = [_read(path) for path in sorted((self.root / "series").glob("*.parquet"))]
-        table = pl.concat(frames) if frames else pl.DataFrame(schema=RELEASES_SCHEMA)
+    def read(self, until: datetime | None = None, *, seen_by: datetime | None = None) -> pl.DataFrame:
+        """Stored RELEASES known at `until`, sorted by `known_at`; `revision` counts the vintages on record.
+
+        With `seen_by`, those that the store held at a moment that `look` told; see `sources/arrival.py`.
+        """
+        table = self._stored()
+        if seen_by is not None:
+            table = table.filter(pl.col("seen_at") <= seen_by)
+        table = table.drop("seen_at")
         if until is not None:
             table = table.filter(pl.col("known_at") <= until)
         # a source that was asked from a later start numbers from there: the first on record keeps its number
         number = pl.col("revision").first() + pl.int_range(pl.len(), dtype=pl.Int32)
         return table.sort(*ORDER[:3], "released_at").with_columns(number.over("series", "period")).sort(ORDER)
+
+    def look(self) -> datetime:
+        """A moment: reading with `seen_by` it gives, ever after, what is there now."""
+        return look(self.root)
 
     def revisions(self) -> pl.DataFrame:
         """What a source changed after the fact: series, period, released_at, old_* (stored), new_* (refused), fetched_at."""
@@ -133,10 +147,18 @@ class ReleaseStore:
         """Hash over all releases known at `until`; equal releases give equal fingerprints, however they were fetched."""
         return frame_hash(self.read(until))
 
-    def _append_series(self, path: Path, rows: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+    def _stored(self) -> pl.DataFrame:
+        frames = [_read(path) for path in sorted((self.root / "series").glob("*.parquet"))]
+        return pl.concat(frames) if frames else pl.DataFrame(schema=STORED_SCHEMA)
+
+    def _append_series(self, path: Path, rows: pl.DataFrame, ledger: Ledger, seen_at: datetime) -> pl.DataFrame:
         """Add the new rows of one series to its file; return the conflicting ones beside what is stored."""
-        stored = _read(path) if path.exists() else pl.DataFrame(schema=RELEASES_SCHEMA)
-        new = rows.join(stored, on=_KEY, how="anti").unique(_KEY, maintain_order=True, keep="first")
+        stored = _read(path) if path.exists() else pl.DataFrame(schema=STORED_SCHEMA)
+        new = (
+            rows.with_columns(seen_at=pl.lit(seen_at).cast(UTC_TIME))
+            .join(stored, on=_KEY, how="anti")
+            .unique(_KEY, maintain_order=True, keep="first")
+        )
         whole = pl.concat([stored, new]).sort("released_at", "period")
         if new.height:
             write_parquet(path, whole)

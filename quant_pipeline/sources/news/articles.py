@@ -20,6 +20,7 @@ from quant_pipeline.bars.moments import Int64s, microseconds, require_columns, t
 from quant_pipeline.errors import DataError
 from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
 from quant_pipeline.ledger import Ledger
+from quant_pipeline.sources.arrival import look, next_arrival
 from quant_pipeline.sources.base import HEADLINES_SCHEMA, UTC_TIME
 from quant_pipeline.sources.news.titles import article_id, title_key
 from quant_pipeline.sources.store import month_span
@@ -82,24 +83,36 @@ class ArticleStore:
         ledger = Ledger(rows_in=rows.height)
         if rows.is_empty():
             return ledger
-        with locked(self.folder(symbol) / ".lock"):
+        with locked(self.root / ".lock"):
             why = copies(rows, self.read(symbol), self.same_title)
             for reason in (_REPEATED, _STORED):
                 ledger.drop(reason, int((why == reason).sum()))
-            months = rows.filter(why == "").group_by(pl.col("known_at").dt.strftime("%Y-%m"), maintain_order=True)
-            for (month,), new in sorted(months, key=lambda part: str(part[0][0])):
+            new = _stamped(rows.filter(why == ""), self.root, seen_at)
+            months = new.group_by(pl.col("known_at").dt.strftime("%Y-%m"), maintain_order=True)
+            for (month,), part in sorted(months, key=lambda group: str(group[0][0])):
                 path = self.folder(symbol) / f"{month}.parquet"
                 stored = _read(path) if path.exists() else pl.DataFrame(schema=ARTICLES_SCHEMA)
-                write_parquet(path, pl.concat([stored, new]).sort(_ORDER))
+                write_parquet(path, pl.concat([stored, part]).sort(_ORDER))
         return ledger
 
-    def read(self, symbol: str, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
-        """Stored articles (ARTICLES_SCHEMA) with `start` <= `known_at` <= `end`, sorted by `known_at`; empty if none."""
+    def read(
+        self, symbol: str, start: datetime | None = None, end: datetime | None = None, *, seen_by: datetime | None = None
+    ) -> pl.DataFrame:
+        """Stored articles (ARTICLES_SCHEMA) with `start` <= `known_at` <= `end`, sorted by `known_at`; empty if none.
+
+        With `seen_by`, those that the store held at a moment that `look` told; see `sources/arrival.py`.
+        """
         files = [path for path in self._months(symbol) if _may_hold(path, start, end)]
         articles = pl.concat([_read(path) for path in files]) if files else pl.DataFrame(schema=ARTICLES_SCHEMA)
+        if seen_by is not None:
+            articles = articles.filter(pl.col("seen_at") <= seen_by)
         if start is not None:
             articles = articles.filter(pl.col("known_at") >= start)
         return articles if end is None else articles.filter(pl.col("known_at") <= end)
+
+    def look(self) -> datetime:
+        """A moment: reading with `seen_by` it gives, ever after, what is there now, of every symbol."""
+        return look(self.root)
 
     def fingerprint(self, symbol: str, until: datetime | None = None) -> str:
         """Hash over the articles known by `until`; when they were seen does not count, beyond what it does to `known_at`."""
@@ -191,6 +204,12 @@ def _rows(symbol: str, frame: pl.DataFrame, seen_at: datetime, *, backfill: bool
         .sort("first", "known_at", "published_at", maintain_order=True)
         .select(pl.col(name).cast(kind) for name, kind in ARTICLES_SCHEMA.items())
     )
+
+
+def _stamped(rows: pl.DataFrame, root: Path, seen_at: datetime) -> pl.DataFrame:
+    if rows.is_empty():
+        return rows
+    return rows.with_columns(seen_at=pl.lit(next_arrival(root, seen_at)).cast(UTC_TIME))
 
 
 def _read(path: Path) -> pl.DataFrame:

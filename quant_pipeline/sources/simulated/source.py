@@ -50,6 +50,7 @@ class SimulatedSource:
 
     name = "simulated"
     simulated = True
+    whole = False
 
     def __init__(
         self,

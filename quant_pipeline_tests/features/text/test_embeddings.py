@@ -12,6 +12,7 @@ from quant_pipeline.errors import DataError, MissingUpstreamError, StorageError
 from quant_pipeline.features.text import embeddings as module
 from quant_pipeline.features.text.embeddings import EmbeddingStore
 from quant_pipeline.features.text.encoder import Encoded
+from quant_pipeline.files import BLANK_SEAL, seal
 
 
 @dataclass
@@ -132,14 +133,34 @@ def test_a_cut_file_is_named_and_never_overwritten(store, share):
     assert store.path.read_bytes() == cut
 
 
-def test_a_changed_byte_in_the_numbers_is_found(store):
+def test_a_flipped_bit_anywhere_is_found(store, tmp_path):
+    """One in a hundred bytes: tables, gaps between them, names and structure."""
     store.ensure(TEXTS, Fake())
-    whole = bytearray(store.path.read_bytes())
-    needle = np.array([len(TEXTS[5]), ord("x")], np.float32).tobytes()
-    whole[whole.index(needle)] ^= 1
-    store.path.write_bytes(whole)
-    with pytest.raises(DataError, match="damaged"):
-        store.lookup(TEXTS)
+    whole = store.path.read_bytes()
+    for place in [*range(0, len(whole), 101), whole.index(b"fake@1"), whole.index(b"quant-sha256:")]:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path = tmp_path / f"{place}.h5"
+        path.write_bytes(flipped)
+        with pytest.raises(DataError, match=r"h5: found a damaged file.*delete it"):
+            EmbeddingStore(path).lookup(TEXTS)
+
+
+def test_a_whole_hdf5_file_that_is_no_store_of_ours_is_damaged(store):
+    """Structure of every wrong kind, under a right seal."""
+    store.path.parent.mkdir(parents=True)
+    for fill in (
+        lambda _: None,
+        lambda file: file.create_group("text_hash"),
+        lambda file: file.create_dataset("text_hash", data=1),
+    ):
+        with h5py.File(store.path, "w") as file:
+            file.attrs["seal"] = np.bytes_(BLANK_SEAL)
+            file.attrs["model"] = "fake@1"
+            fill(file)
+        seal(store.path)
+        with pytest.raises(DataError, match="damaged"):
+            store.lookup(TEXTS)
 
 
 def test_a_file_without_its_datasets_is_damaged(store):
