@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import polars as pl
@@ -13,7 +14,8 @@ from quant_pipeline.backtest.money import HOLD
 from quant_pipeline.backtest.skill_report import ReportInputs, SkillReport, prepare, render
 from quant_pipeline.backtest.verdicts import verdicts
 from quant_pipeline.config.universe import Costs
-from quant_pipeline.validation.skill_table import TableSettings
+from quant_pipeline.validation.paths import path_rows, paths
+from quant_pipeline.validation.skill_table import TableSettings, skill_table
 
 COSTS = Costs(fee_bps=2)
 FAST = TableSettings(resamples=100, level=0.99)
@@ -197,3 +199,26 @@ def test_only_a_holdout_and_a_constant_model_still_make_a_page(market) -> None:
     assert "&lt;flat&gt;" in page
     assert "<flat>" not in page
     assert "Direction cannot be judged" in page
+
+
+def test_models_that_saw_the_future_are_scored_but_earn_only_on_the_holdout(market) -> None:
+    made = inputs_of(market, walk_forward=False, oracle=None)
+    start = market.predictions.filter(pl.col("fold") == "holdout")["decision_at"].min()
+    for line in (*made.backtests.values(), made.hold):
+        assert line.equity["timestamp"][0] >= start
+    assert all(line.trades["entry_at"].min() >= start for line in made.backtests.values() if line.trades.height)
+    table = skill_table(market.predictions, market.labels, settings=FAST, around=True)
+    money = pl.col("metric") != "net_return"
+    assert made.table.filter(money).equals(table.filter(money))
+    assert {"all", "fold_01", "holdout"} <= set(made.table.filter(pl.col("model") == "ensemble")["fold"])
+
+
+def test_the_spread_over_paths_is_shown_beside_the_pool(market, inputs) -> None:
+    told = paths(market.predictions)  # one fold a row: one path
+    page = render(replace(inputs, table=pl.concat([inputs.table, path_rows(told, market.labels)]))).html
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    assert "The 1 paths of combinatorial" in page
+    assert "<summary>path_00" not in page
+    assert "Skill over paths" not in render(inputs).html

@@ -94,7 +94,7 @@ def test_the_rows_of_a_path_are_those_of_the_skill_table(market):
         table = skill_table(predictions, market.labels, around=True).filter(pl.col("fold") == "all", pl.col("kind") == "model")
         keys = ["model", "metric"]
         mine = rows.filter(pl.col("fold") == path).select(*keys, "value", "chance", "rows").sort(keys)
-        assert mine.equals(table.filter(pl.col("metric").is_in(mine["metric"])).select(mine.columns).sort(keys))
+        assert mine.equals(table.filter(pl.col("metric").is_in(mine["metric"].implode())).select(mine.columns).sort(keys))
 
 
 def test_naive_models_know_both_sides_where_models_do(market):
