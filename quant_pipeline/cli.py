@@ -141,7 +141,7 @@ def work(symbol: str, until: str, *, force: bool) -> None:
         def listen(event: StageEvent) -> None:
             view.listen(event)
             if event.done and event.stage.name == "ingest" and (told := absent_rungs(house, symbol)):
-                console.print(f"[yellow]{escape(told)}[/]")
+                console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
 
         summary = Runner(defs, instance, house, listen).run(symbol, until=until, force=force)
     console.print(f"made {len(summary.made)}, reused {len(summary.reused)}")
