@@ -140,7 +140,7 @@ def work(symbol: str, until: str, *, force: bool) -> None:
     def listen(event: StageEvent) -> None:
         view.listen(event)
         if event.done and event.stage.name == "ingest" and (told := absent_rungs(house, symbol)):
-            console.print(f"[yellow]{escape(told)}[/]")
+            console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
         if event.done and event.stage.name == "features":
             console.print(*map(escape, ledger_lines(house, symbol)), sep="\n", highlight=False, soft_wrap=True)
 

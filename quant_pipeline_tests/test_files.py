@@ -270,3 +270,14 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_half(small_disk):
         write_parquet(disk / "frame.parquet", noise)
     assert [path.name for path in disk.iterdir()] == ["file.txt"]
     assert (disk / "file.txt").read_text() == "old"
+
+
+def test_a_cause_that_leads_back_to_itself_ends():
+    first, second = ValueError("one"), ValueError("two")
+    first.__cause__, second.__cause__ = second, first
+    assert refused_by_disk(first) is None
+    itself = ValueError("alone")
+    itself.__cause__ = itself
+    assert refused_by_disk(itself) is None
+    second.__cause__ = OSError(errno.ENOSPC, "full", "/lake/x")
+    assert refused_by_disk(first).thing == "/lake/x"

@@ -140,7 +140,8 @@ def fewest_rows(settings: SplitSettings) -> int:
         "train": settings.first_train if walk else folded,
         "oof": min(settings.test, max(folded, 0.0) / settings.folds or settings.test),
     }
-    return ceil(max((FEWEST["train"] + FEWEST["valid"]) / shares["train"], FEWEST["oof"] / shares["oof"]))
+    # blocks are cut at whole rows, so one of them may be a row longer than its share
+    return ceil(max((FEWEST["train"] + FEWEST["valid"]) / shares["train"], (FEWEST["oof"] - 1) / shares["oof"]))
 
 
 def check_oof(

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from quant_pipeline.config.experiment import HOLDOUT, SplitSettings
 from quant_pipeline.errors import ConfigError, DataError, LeakageError
 from quant_pipeline.validation.audit import split_audit
-from quant_pipeline.validation.splits import FEWEST, check_oof, first_training_end, fold_rows, make_splits
+from quant_pipeline.validation.splits import (
+    FEWEST,
+    check_history,
+    check_oof,
+    fewest_rows,
+    first_training_end,
+    fold_rows,
+    make_splits,
+)
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -267,3 +275,21 @@ class TestOutOfFold:
         other.splits = self.splits.with_columns(start=start)
         with pytest.raises(LeakageError, match=fault):
             other.check(other.predictions())
+
+
+@pytest.mark.parametrize("rows", [0, 1, 30, 149])
+def test_too_little_history_is_said_before_anything_is_made(rows):
+    moments = pl.Series([START + row * HOUR for row in range(rows)], dtype=pl.Datetime("us", "UTC"))
+    for check in (check_history, first_training_end):
+        with pytest.raises(DataError, match=rf"too little history: {rows}.*at least 150 for 5 folds.*longer history"):
+            check(moments, SplitSettings())
+
+
+@pytest.mark.parametrize("scheme", ["expanding", "rolling", "purged_kfold", "combinatorial"])
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
+@pytest.mark.parametrize("folds", [3, 6])
+def test_fewer_rows_than_the_fewest_are_never_enough(scheme, share, folds):
+    settings = SplitSettings(scheme=scheme, first_train=share, folds=folds)
+    fewest = fewest_rows(settings)
+    with pytest.raises(DataError):
+        make_splits(make_labels([1] * (fewest - 1), [1] * (fewest - 1)), settings)
