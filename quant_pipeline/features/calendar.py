@@ -45,7 +45,8 @@ def decision_columns(decisions: pl.DataFrame, calendar: str) -> dict[str, FloatA
         the market trades at the decision time itself, so that an order can be filled at once; 0 after the last bar of a
         session), `new_york_open` (the same of New York's stocks), `minutes_of_pause` between the bar's session and the one
         before it (infinite above `LONGEST_BREAK`), `half_day` and `holiday_next` of the bar's trading day, by the
-        rules of the calendar."""
+        rules of the calendar.
+    """
     decision_at = decisions["decision_at"]
     local = decision_at.dt.convert_time_zone(time_zone(calendar))
     at, opened, closes = (microseconds(decisions[name]) for name in ("decision_at", "session_open", "session_close"))
