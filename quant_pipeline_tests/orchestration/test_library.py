@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -177,6 +178,22 @@ def test_the_zone_of_a_news_file_is_a_setting_that_its_error_names(bare_home, fi
     told = replace(told, workplace=files.workplace)
     collect_news(told, SYMBOL)
     assert articles(told).read(SYMBOL)["known_at"].to_list() == [datetime(2026, 11, 10, 18, 1, tzinfo=UTC)]
+
+
+def test_a_corrected_zone_is_not_ignored_in_silence(bare_home, files, folder):
+    (folder / "news.csv").write_text("published_at,title\n2026-11-10 13:00:00,coins rise\n")
+
+    def house(timezone):
+        told = bare_home.house(features={"families": BESIDE}, news={"timezone": timezone})
+        return replace(told, workplace=files.workplace)
+
+    collect_news(house("UTC"), SYMBOL)
+    collect_news(house("UTC"), SYMBOL)
+    with pytest.raises(DataError, match=r"read with timezone UTC.*now with timezone America/New_York.*delete"):
+        collect_news(house("America/New_York"), SYMBOL)
+    shutil.rmtree(articles(files).folder(SYMBOL))
+    collect_news(house("America/New_York"), SYMBOL)
+    assert articles(files).read(SYMBOL)["known_at"].to_list() == [datetime(2026, 11, 10, 18, 1, tzinfo=UTC)]
 
 
 def test_embeddings_of_another_checkpoint_are_not_taken_for_those_of_this_one(simulated, monkeypatch):
