@@ -43,7 +43,7 @@ _MORNING, _EVENING = time(8, 30), time(16, 15)
 _JOBS = "September 2025 came out on 2025-11-20, after 80 days (government shutdown); October's payrolls after 76"
 _YIELDS = "weekends with a holiday take 4 days, Hurricane Sandy 5 (2012-10-26), and the H.15 was a weekly release before 1996"
 PUBLICATIONS = {
-    "FEDFUNDS": Publication("month", 45, "35 days over New Year, 39 when the H.15 was a weekly release", _EVENING),
+    "FEDFUNDS": Publication("month", 45, "it takes 35 days over New Year, and took 39 as a weekly release", _EVENING),
     "DGS2": Publication("day", 10, _YIELDS, _EVENING),
     "DGS10": Publication("day", 10, _YIELDS, _EVENING),
     "DGS30": Publication("day", 10, _YIELDS, _EVENING),
@@ -110,7 +110,7 @@ def wrong_lag(series: str, days: int) -> str | None:
         return f"zero or more days for {series}, from the period to the release"
     if known is None or days >= known.lag_days:
         return None
-    return f"{known.lag_days} days or more for {series}, for {known.because}: less is look-ahead"
+    return f"{known.lag_days} days or more for {series}, since {known.because}: less is look-ahead"
 
 
 def wrong_hour(series: str, at: time) -> str | None:

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quant_pipeline.errors import ConfigError, MissingUpstreamError, QuantError
+from quant_pipeline.errors import ConfigError, DataError, MissingUpstreamError, QuantError
+from quant_pipeline.files import write_text
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration.house import BEFORE_ALL
 
@@ -98,9 +99,23 @@ def collect_news(house: House, symbol: str) -> Ledger:
         return Ledger(notes={"absent": f"{ABSENT}; put news.parquet beside the bars, or set QUANT_NEWS"})
     from quant_pipeline.sources.news.files import FileNews
 
-    told, ledger = FileNews(path, delay=delay, timezone=house.experiment.news.timezone).read(symbol)
+    zone = house.experiment.news.timezone
+    told, ledger = FileNews(path, delay=delay, timezone=zone).read(symbol)
+    _keep_terms(store.folder(symbol), f"timezone {zone}, delay {delay}")
     stored = store.append(symbol, told, now, backfill=True)
     return Ledger(rows_in=ledger.rows_in, dropped=ledger.dropped | stored.dropped, notes=ledger.notes | stored.notes)
+
+
+def _keep_terms(folder: Path, terms: str) -> None:
+    """Note how a news file was read; stored articles never move in time, so another reading cannot be added to them."""
+    path = folder / "terms.txt"
+    kept = path.read_text(encoding="utf-8", errors="replace") if path.exists() else terms
+    if kept != terms:
+        raise DataError(
+            f"articles in {folder}", found=f"those of a file read with {kept}", wanted=f"one reading, now with {terms}",
+            mend=f"set `news` back in the experiment, or delete {folder} to read the file anew",
+        )  # fmt: skip
+    write_text(path, terms)
 
 
 def embed_news(house: House, symbol: str) -> Ledger:

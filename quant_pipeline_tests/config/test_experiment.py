@@ -123,7 +123,7 @@ def test_the_hours_of_a_release_are_a_clock():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"macro": {"lag_days": {"CPIAUCSL": 45}}}, r"75 days or more for CPIAUCSL, for September 2025.*less is look-ahead"),
+        ({"macro": {"lag_days": {"CPIAUCSL": 45}}}, r"75 days or more for CPIAUCSL, since September 2025.*less is look-ahead"),
         ({"macro": {"lag_days": {"ICSA": 5, "GDP": -1}}}, "70 days or more for ICSA.*zero or more days for GDP"),
         ({"macro": {"hours": {"CPIAUCSL": "00:00"}}}, "08:30 or later for CPIAUCSL"),
         ({"macro": {"hours": {"DGS10": "09:00"}}}, "16:15 or later for DGS10"),

@@ -129,8 +129,12 @@ def headlines(rows: Sequence[tuple[datetime, str]]) -> pl.DataFrame:
 
 
 def releases(rows: Sequence[tuple[str, datetime, float]]) -> pl.DataFrame:
-    """RELEASES of the day before, known at once."""
-    told = [(series, at.date() - timedelta(days=1), at, at, value, 0) for series, at, value in rows]
+    """RELEASES of two days before, or of the month before for UNRATE, known at once."""
+
+    def period(series, day):
+        return (day.replace(day=1) - timedelta(days=1)).replace(day=1) if series == "UNRATE" else day - timedelta(days=2)
+
+    told = [(series, period(series, at.date()), at, at, value, 0) for series, at, value in rows]
     return pl.DataFrame(told, schema=RELEASES_SCHEMA, orient="row")
 
 

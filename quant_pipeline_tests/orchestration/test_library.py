@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_pipeline.errors import ConfigError
+from quant_pipeline.errors import ConfigError, DataError
+from quant_pipeline.features.text.encoder import Encoded
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration import library
 from quant_pipeline.orchestration.jobs import live_inputs
@@ -96,17 +98,17 @@ def test_every_simulated_headline_is_kept_and_none_twice(simulated):
     assert told["title"].n_unique() < told.height  # or keeping equal titles apart would mean nothing
 
 
+class Tones:
+    """An encoder of one number a text."""
+
+    id, dimension = "tones", 2
+
+    def analyse(self, texts):
+        sentiment = np.array([len(text) % 9 / 4 - 1 for text in texts])
+        return Encoded(np.zeros((len(texts), 2), np.float32), sentiment)
+
+
 def test_headlines_are_embedded_once_and_found_by_inference(simulated, monkeypatch):
-    class Tones:
-        id, dimension = "tones", 2
-
-        def analyse(self, texts):
-            class Encoded:
-                embedding = np.zeros((len(texts), 2), np.float32)
-                sentiment = np.array([len(text) % 9 / 4 - 1 for text in texts])
-
-            return Encoded
-
     monkeypatch.setattr(library, "encoder", lambda _: Tones())
     collect_news(simulated, SYMBOL)
     first, again = embed_news(simulated, SYMBOL), embed_news(simulated, SYMBOL)
@@ -168,6 +170,41 @@ def test_a_files_house_reads_its_own_news(files, folder, tmp_path, monkeypatch, 
     assert known == datetime(2026, 11, 10, 9, 1, tzinfo=UTC)  # news.delay is a minute
 
 
+def test_the_zone_of_a_news_file_is_a_setting_that_its_error_names(bare_home, files, folder):
+    (folder / "news.csv").write_text("published_at,title\n2026-11-10 13:00:00,coins rise\n")
+    with pytest.raises(DataError, match=r"without a time zone.*`news: \{timezone: America/New_York\}`"):
+        collect_news(files, SYMBOL)
+    told = bare_home.house(features={"families": BESIDE}, news={"timezone": "America/New_York"})
+    told = replace(told, workplace=files.workplace)
+    collect_news(told, SYMBOL)
+    assert articles(told).read(SYMBOL)["known_at"].to_list() == [datetime(2026, 11, 10, 18, 1, tzinfo=UTC)]
+
+
+def test_a_corrected_zone_is_not_ignored_in_silence(bare_home, files, folder):
+    (folder / "news.csv").write_text("published_at,title\n2026-11-10 13:00:00,coins rise\n")
+
+    def house(timezone):
+        told = bare_home.house(features={"families": BESIDE}, news={"timezone": timezone})
+        return replace(told, workplace=files.workplace)
+
+    collect_news(house("UTC"), SYMBOL)
+    collect_news(house("UTC"), SYMBOL)
+    with pytest.raises(DataError, match=r"read with timezone UTC.*now with timezone America/New_York.*delete"):
+        collect_news(house("America/New_York"), SYMBOL)
+    shutil.rmtree(articles(files).folder(SYMBOL))
+    collect_news(house("America/New_York"), SYMBOL)
+    assert articles(files).read(SYMBOL)["known_at"].to_list() == [datetime(2026, 11, 10, 18, 1, tzinfo=UTC)]
+
+
+def test_embeddings_of_another_checkpoint_are_not_taken_for_those_of_this_one(simulated, monkeypatch):
+    monkeypatch.setattr(library, "encoder", lambda _: Tones())
+    collect_news(simulated, SYMBOL)
+    embed_news(simulated, SYMBOL)
+    monkeypatch.setattr(Tones, "id", "tones@2")
+    with pytest.raises(DataError, match="wanted those of tones@2"):
+        embed_news(simulated, SYMBOL)
+
+
 @pytest.mark.parametrize("where", ["beside the bars", "environment"])
 def test_a_files_house_reads_its_own_releases_however_old(files, folder, tmp_path, monkeypatch, where):
     place = (folder if where == "beside the bars" else tmp_path) / "macro"
@@ -178,9 +215,9 @@ def test_a_files_house_reads_its_own_releases_however_old(files, folder, tmp_pat
     assert collect_macro(files).rows_out == 3
     told = open_library(files).releases.read()
     assert told["period"].min().year == 2019  # bars of files may end years ago
-    (place / "UNRATE.csv").write_text(RATES)
+    (place / "DGS2.csv").write_text(RATES)
     assert collect_macro(files).rows_out == 3  # a series that was added later comes with its whole history
-    assert set(releases(files).read()["series"]) == {"DGS10", "UNRATE"}
+    assert set(releases(files).read()["series"]) == {"DGS10", "DGS2"}
 
 
 @pytest.mark.parametrize(("name", "ask"), [("QUANT_NEWS", has_news), ("QUANT_MACRO", macro_source)])
