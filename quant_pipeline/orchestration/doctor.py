@@ -66,8 +66,17 @@ def _place(house: House) -> Iterator[Finding]:
         yield _guarded("macro", lambda: _macro(house))
     yield _guarded("telegram", _telegram)
     yield _guarded("planted leaks", _leaks)
+    yield from ((name, False, line) for name, line in _warned(house))
     live = [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
     yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
+
+
+def _warned(house: House) -> Iterator[tuple[str, str]]:
+    from quant_pipeline.orchestration.showing import warnings
+
+    for symbol in house.universe.symbols:
+        for line in warnings(house, symbol):
+            yield line.partition(" of ")[0].removesuffix(" failed"), line
 
 
 def _news(house: House) -> str:

@@ -1,7 +1,6 @@
-"""Group `features`: every enabled feature on the primary bars, with its ledger and its prefix audit, and the channels."""
+"""Group `features`: every enabled feature on the primary bars, with its ledger, and the channels."""
 
 from collections.abc import Mapping
-from datetime import datetime
 
 import dagster as dg
 import polars as pl
@@ -17,7 +16,6 @@ from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, table_result
 from quant_pipeline.orchestration.versions import code_version
 
-AUDIT_CUTS = 3
 CHANNEL_RUNGS = ("1h", "15m")
 MEANINGS = {
     "pattern_features": "Chart, candlestick, harmonic and Elliott patterns, smart-money structure; known at their confirmation.",
@@ -51,19 +49,16 @@ def _features(house: House, apart: list[str]) -> dg.AssetsDefinition:
         ins={**ins, **({"correlated_bars": dg.AssetIn()} if correlated else {})},
         partitions_def=symbols(house),
         description="All enabled features at each decision time, joined as-of from every rung, with the tables beside them.",
-        check_specs=[_audit_spec("features")],
     )
     def features(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **given: pl.DataFrame) -> Result:
         from quant_pipeline.features.groups import joined
         from quant_pipeline.orchestration.figures import counts
 
         others = by_symbol(given["correlated_bars"], house, context.partition_key) if correlated else {}
-        work = _Work(house, context.partition_key, "features", _rungs(given), Context(others))
-        frame, ledger = work.build()
-        check = work.audit(frame)
+        frame, ledger = _build(house, context.partition_key, "features", given, Context(others))
         whole = joined(frame, (given[name] for name in beside))
         return table_result(
-            whole, ledger=ledger, time="decision_at", checks=[check], figure=counts(_families(whole), "feature columns by prefix")
+            whole, ledger=ledger, time="decision_at", figure=counts(_families(whole), "feature columns by prefix")
         )
 
     return features
@@ -87,21 +82,18 @@ def _apart(house: House, name: str) -> dg.AssetsDefinition:
         deps=deps,
         partitions_def=symbols(house),
         description=MEANINGS[name],
-        check_specs=[_audit_spec(name)],
     )
     def table(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], **given: pl.DataFrame) -> Result:
         from quant_pipeline.orchestration.figures import counts
 
         symbol = context.partition_key
-        work = _Work(house, symbol, name, _rungs(given), house.context(symbol, families))
-        frame, ledger = work.build()
+        frame, ledger = _build(house, symbol, name, given, house.context(symbol, families))
         shares = {column: float((frame[column].fill_null(0.0) != 0).mean() or 0.0) for column in frame.columns[2:]}  # type: ignore[arg-type]
         most = dict(sorted(shares.items(), key=lambda item: -item[1])[:25])
         return table_result(
             frame,
             ledger=ledger,
             time="decision_at",
-            checks=[work.audit(frame)],
             figure=counts(most, "share of decisions at which it says something"),
         )
 
@@ -131,47 +123,19 @@ def _channels(house: House, rung: str) -> dg.AssetsDefinition:
     return channels
 
 
-class _Work:
-    """One table of features of one symbol: how it is built, and audited by building it again from its own past."""
+def _build(
+    house: House, symbol: str, table: str, given: Mapping[str, pl.DataFrame], context: Context
+) -> tuple[pl.DataFrame, Ledger]:
+    """FEATURES of the families that `table` keeps, and their ledger."""
+    from quant_pipeline.features.build import build_features
 
-    def __init__(self, house: House, symbol: str, table: str, rungs: Mapping[str, pl.DataFrame], context: Context) -> None:
-        self.house, self.rungs, self.context, self.table = house, rungs, context, table
-        self.settings = narrowed(house.experiment.features, families_of(table, house.experiment.features))
-        self.calendar = house.symbol(symbol).calendar
-
-    def build(self, until: datetime | None = None) -> tuple[pl.DataFrame, Ledger]:
-        """FEATURES and their ledger, from what was known at `until`."""
-        from quant_pipeline.features import build
-
-        rungs, context = self.rungs, self.context
-        if until is not None:
-            rungs = {rung: bars.filter(pl.col("known_at") <= until) for rung, bars in rungs.items()}
-            context = context.until(until)
-        return build.build_features(rungs, self.settings, self.house.experiment.primary, self.calendar, context=context)
-
-    def audit(self, frame: pl.DataFrame) -> dg.AssetCheckResult:
-        """Whether rows made again from their own past are equal."""
-        from quant_pipeline.validation.audit import prefix_audit, random_cuts
-
-        cuts = random_cuts(frame["decision_at"], AUDIT_CUTS, seed=self.house.experiment.seed)
-        differences = prefix_audit(lambda cut: self.build(cut)[0], frame, cuts)
-        return dg.AssetCheckResult(
-            check_name="prefix_audit",
-            passed=differences.is_empty(),
-            severity=dg.AssetCheckSeverity.ERROR,
-            metadata={"cuts": len(cuts), "columns": frame.width, "differences": differences.height},
-        )
+    settings = narrowed(house.experiment.features, families_of(table, house.experiment.features))
+    return build_features(_rungs(given), settings, house.experiment.primary, house.symbol(symbol).calendar, context=context)
 
 
 def by_symbol(bars: pl.DataFrame, house: House, symbol: str) -> dict[str, pl.DataFrame]:
     """Bars of each correlated symbol of `symbol`, without rows where there are none."""
     return {name: bars.filter(pl.col("other") == name).drop("other") for name in house.symbol(symbol).correlated}
-
-
-def _audit_spec(asset: str) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(
-        "prefix_audit", asset=asset, description="Rows recomputed from history up to their own time are equal."
-    )
 
 
 def _rung_inputs(house: House) -> dict[str, dg.AssetIn]:

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from quant_pipeline.models.preparation.hmm import RegimeModel
+from quant_pipeline.orchestration.assets.audit import require_cleared
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
@@ -32,7 +33,7 @@ def _regimes(house: House) -> dg.AssetsDefinition:
         version,
         kinds={"hmmlearn"},
         stored="folder",
-        ins={**primary_bars(house), "labels": dg.AssetIn(), "splits": dg.AssetIn()},
+        ins={**primary_bars(house), **{name: dg.AssetIn() for name in ("labels", "splits", "feature_audit")}},
         partitions_def=symbol_folds(house),
         description="Hidden volatility regimes, fitted on the fold's training bars and read by the forward filter only.",
     )
@@ -42,11 +43,13 @@ def _regimes(house: House) -> dg.AssetsDefinition:
         bars: pl.DataFrame,
         labels: pl.DataFrame,
         splits: pl.DataFrame,
+        feature_audit: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.orchestration.figures import lines
         from quant_pipeline.validation.splits import fold_rows
 
         experiment, (symbol, fold) = house.experiment, split_key(context.partition_key)
+        require_cleared(context.instance, symbol, feature_audit)
         rows = fold_rows(splits, str(fold), labels, experiment.splits)
         fitted = RegimeModel.fit(
             bars, labels["decision_at"].gather(rows.train), states=experiment.regime_states, seed=experiment.seed
@@ -69,7 +72,7 @@ def _selection(house: House) -> dg.AssetsDefinition:
     experiment = house.experiment
     rooms = ("models/preparation", "views", "validation/purging")
     version = code_version(*rooms, settings=(experiment.selection, experiment.seed, experiment.splits))
-    tables = ("features", "labels", "sample_weights", "splits", "regimes")
+    tables = ("features", "feature_audit", "labels", "sample_weights", "splits", "regimes")
 
     @described(
         "preparation",
@@ -84,6 +87,7 @@ def _selection(house: House) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         house: dg.ResourceParam[House],
         features: pl.DataFrame,
+        feature_audit: pl.DataFrame,
         labels: pl.DataFrame,
         sample_weights: pl.DataFrame,
         splits: pl.DataFrame,
@@ -97,6 +101,7 @@ def _selection(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.validation.splits import fold_rows
 
         experiment, (symbol, fold) = house.experiment, split_key(context.partition_key)
+        require_cleared(context.instance, symbol, feature_audit)
         rows = fold_rows(splits, str(fold), labels, experiment.splits)
         samples = make_samples(with_regimes(features, bars, regimes), labels, sample_weights)
         chosen = select(samples.take(rows.train), labels["label_end"].gather(rows.train), experiment.selection, experiment.seed)

@@ -1,0 +1,104 @@
+"""Group `features`: the gate. Rows of features are made again as live inference would, before anything learns from them."""
+
+from collections import Counter
+
+import dagster as dg
+import polars as pl
+
+from quant_pipeline.errors import LeakageError
+from quant_pipeline.orchestration.assets.bars import rung_key
+from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.io_managers import remake
+from quant_pipeline.orchestration.partitions import symbols
+from quant_pipeline.orchestration.results import Result, markdown_table, table_result
+from quant_pipeline.orchestration.versions import code_version
+
+FEATURES, AUDIT = dg.AssetKey("features"), dg.AssetKey("feature_audit")
+NEW_YORK = "America/New_York"  # its clock moves every market's busiest hours
+
+
+def audit_assets(house: House) -> list[dg.AssetsDefinition]:
+    """`feature_audit`."""
+    return [_audit(house)]
+
+
+def _audit(house: House) -> dg.AssetsDefinition:
+    rooms = ("bars", "features", "inference", "validation/audit", "validation/edges", "orchestration/audit_process")
+    version = code_version(*rooms, settings=(house.experiment.features, house.experiment.seed))
+
+    @described(
+        "features",
+        version,
+        kinds={"polars"},
+        stored="table",
+        ins={"features": dg.AssetIn(), "bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
+        partitions_def=symbols(house),
+        description="Faults of the features: rows made again through the live path in a fresh process, at edges and each week. "
+        "Nothing is trained while there is one.",
+        check_specs=[dg.AssetCheckSpec("live_path", asset=AUDIT, description="Rows made again from their own past are equal.")],
+    )
+    def feature_audit(
+        context: dg.AssetExecutionContext, house: dg.ResourceParam[House], features: pl.DataFrame, bars: pl.DataFrame
+    ) -> Result:
+        from quant_pipeline.features.calendar import time_zone
+        from quant_pipeline.features.registry import specs
+        from quant_pipeline.inference.gate import faults_of, from_raw
+        from quant_pipeline.orchestration.audit_process import remake_rows
+        from quant_pipeline.validation.edges import audit_moments
+
+        symbol = context.partition_key
+        zones = (time_zone(house.symbol(symbol).calendar), NEW_YORK)
+        asked = audit_moments(features, bars, zones, seed=house.experiment.seed)
+        modules = sorted({spec.function.__module__ for spec in specs(house.experiment.features.families)})
+        moments = asked["decision_at"].to_list()
+        again = remake_rows(house, symbol, moments, from_raw(asked), modules, width=features.width)
+        faults = faults_of(again.rows, again.faults, again.accesses, features, moments)
+        return table_result(faults, checks=[_verdict(faults, asked)], extra={"moments": len(moments)})
+
+    return feature_audit
+
+
+def _verdict(faults: pl.DataFrame, asked: pl.DataFrame) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name="live_path",
+        passed=faults.is_empty(),
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={
+            "moments": asked.height,
+            "kinds": dict(Counter(asked["kind"])),
+            "columns": ", ".join(faults["where"].unique(maintain_order=True)),
+            "faults": dg.MetadataValue.md(markdown_table(faults.head(50))),
+        },
+    )
+
+
+def require_cleared(instance: dg.DagsterInstance, symbol: str, faults: pl.DataFrame) -> None:
+    """Let only features through that passed their audit.
+
+    Args:
+        instance: whose history tells which features `faults` are about.
+        symbol: whose features.
+        faults: the table `feature_audit`.
+
+    Raises:
+        LeakageError: there are faults, which it names; or the features were made anew since they were audited.
+    """
+    from quant_pipeline.inference.gate import leakage
+
+    if faults.height:
+        raise leakage(symbol, faults)
+    made = _tags(instance, FEATURES, symbol).get("dagster/data_version")
+    audited = _tags(instance, AUDIT, symbol).get(f"dagster/input_data_version/{FEATURES.to_user_string()}")
+    if made != audited:
+        raise LeakageError(
+            f"features of {symbol}", found="made anew since their audit", wanted="features that were audited",
+            mend=remake(AUDIT, symbol),
+        )  # fmt: skip
+
+
+def _tags(instance: dg.DagsterInstance, key: dg.AssetKey, symbol: str) -> dict[str, str]:
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[symbol])
+    records = instance.fetch_materializations(wanted, limit=1).records
+    made = records[0].asset_materialization if records else None
+    return dict(made.tags or {}) if made else {}
