@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -85,12 +85,8 @@ class Remaker:
         recent = pl.col("timestamp") >= start + (moment - start) / 2
         parts = []
         for rung, bars in live.items():
-            found = prefix_audit(
-                lambda _, bars=bars: bars.filter(recent),
-                self._finished[rung].filter(recent),
-                [moment],
-                at="known_at",  # type: ignore[misc]
-            )
+            seen, finished = bars.filter(recent), self._finished[rung].filter(recent)
+            found = prefix_audit(partial(_same, seen), finished, [moment], at="known_at")
             parts.append(found.with_columns(audit=pl.lit(AUDIT), where=pl.lit(f"bars/{rung}: ") + pl.col("where")))
         return pl.concat(parts)
 
@@ -121,6 +117,10 @@ class Remaker:
         _ = self._context
         if settings.model and bars.height:
             foundation_table(bars, settings, since=bars["known_at"][-1] - _TICK)
+
+
+def _same(frame: pl.DataFrame, _: datetime) -> pl.DataFrame:
+    return frame
 
 
 def faults_of(

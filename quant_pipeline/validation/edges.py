@@ -62,8 +62,8 @@ def audit_moments(
     weekly = _weekly(table, random)
     for row in _spread(weekly[weekly >= first], most - len(chosen)):
         chosen.setdefault(int(row), "week")
-    rows = sorted(chosen)
-    return pl.DataFrame({"decision_at": table["decision_at"].gather(rows), "kind": [chosen[row] for row in rows]})
+    ordered = sorted(chosen)
+    return pl.DataFrame({"decision_at": table["decision_at"].gather(ordered), "kind": [chosen[row] for row in ordered]})
 
 
 def _edges(

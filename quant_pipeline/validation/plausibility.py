@@ -72,4 +72,5 @@ def _coefficients(block: pl.DataFrame) -> Floats:
     centred[np.isnan(centred)] = 0.0
     scale = np.sqrt((centred**2).sum(axis=0))
     together = centred[:, 0] @ centred[:, 1:]
-    return np.divide(together, scale[0] * scale[1:], out=np.zeros_like(together), where=scale[0] * scale[1:] > 0)
+    both = scale[0] * scale[1:]
+    return np.asarray(np.divide(together, both, out=np.zeros_like(together), where=both > 0))

@@ -9,6 +9,7 @@ from quant_pipeline.files import frame_hash
 from quant_pipeline.orchestration.partitions import fold_key
 
 SYMBOL = "BTC-USD"
+CHECKS = (("feature_audit", "live_path"), ("meta_learner", "oof_integrity"), ("skill_alarm", "plausible_skill"))
 
 
 @pytest.fixture(scope="module")

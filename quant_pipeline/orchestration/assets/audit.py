@@ -15,6 +15,7 @@ from quant_pipeline.orchestration.results import Result, markdown_table, table_r
 from quant_pipeline.orchestration.versions import code_version
 
 FEATURES, AUDIT = dg.AssetKey("features"), dg.AssetKey("feature_audit")
+VERSION, POINTER = "dagster/data_version", f"dagster/input_event_pointer/{FEATURES.to_user_string()}"
 NEW_YORK = "America/New_York"  # its clock moves every market's busiest hours
 
 
@@ -88,17 +89,18 @@ def require_cleared(instance: dg.DagsterInstance, symbol: str, faults: pl.DataFr
 
     if faults.height:
         raise leakage(symbol, faults)
-    made = _tags(instance, FEATURES, symbol).get("dagster/data_version")
-    audited = _tags(instance, AUDIT, symbol).get(f"dagster/input_data_version/{FEATURES.to_user_string()}")
-    if made != audited:
+    pointer = _tags(instance, dg.AssetRecordsFilter(AUDIT, asset_partitions=[symbol])).get(POINTER)
+    made = _tags(instance, dg.AssetRecordsFilter(FEATURES, asset_partitions=[symbol])).get(VERSION)
+    audited = _tags(instance, dg.AssetRecordsFilter(FEATURES, storage_ids=[int(pointer)])).get(VERSION) if pointer else None
+    if audited is None or made != audited:
         raise LeakageError(
             f"features of {symbol}", found="made anew since their audit", wanted="features that were audited",
             mend=remake(AUDIT, symbol),
         )  # fmt: skip
 
 
-def _tags(instance: dg.DagsterInstance, key: dg.AssetKey, symbol: str) -> dict[str, str]:
-    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[symbol])
+def _tags(instance: dg.DagsterInstance, wanted: dg.AssetRecordsFilter) -> dict[str, str]:
+    """Tags of the newest materialization that is wanted."""
     records = instance.fetch_materializations(wanted, limit=1).records
     made = records[0].asset_materialization if records else None
     return dict(made.tags or {}) if made else {}
