@@ -400,10 +400,12 @@ def _materialize(runner: Runner, names: list[str], partition: str) -> None:
 
 
 def _show_skill(symbol: str) -> None:
-    from quant_pipeline.orchestration.showing import skill_rows
+    from quant_pipeline.orchestration.showing import skill_rows, warnings
 
     house = open_house()
     house.symbol(symbol)
+    for line in warnings(house, symbol):
+        console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
     title, rows, page = skill_rows(house, symbol)
     console.print(table(rows, title))
     console.print(f"report: [bold]{page}[/]", soft_wrap=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from quant_pipeline.orchestration.assets.alarm import alarm_assets
+from quant_pipeline.orchestration.assets.audit import audit_assets
 from quant_pipeline.orchestration.assets.bars import bars_assets
 from quant_pipeline.orchestration.assets.deploy import deploy_assets
 from quant_pipeline.orchestration.assets.embeddings import embedding_assets
@@ -33,6 +35,7 @@ FACTORIES = (
     bars_assets,
     embedding_assets,
     feature_assets,
+    audit_assets,
     label_assets,
     preparation_assets,
     model_assets,
@@ -41,6 +44,7 @@ FACTORIES = (
     deploy_assets,
     signal_assets,
     report_assets,
+    alarm_assets,
 )
 
 

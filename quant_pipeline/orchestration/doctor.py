@@ -71,6 +71,7 @@ def _place(house: House) -> Iterator[Finding]:
     for symbol in house.universe.symbols:
         if lines := ledger_lines(house, symbol):
             yield f"bars of {symbol}", True, "; ".join(lines)
+    yield from ((name, False, line) for name, line in _warned(house))
     live = [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
     yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
 
@@ -78,6 +79,14 @@ def _place(house: House) -> Iterator[Finding]:
 def _source(house: House) -> str:
     known = {interval for symbol in house.universe.names for interval in house.source.intervals(symbol)}
     return f"{house.source.name}: {', '.join(sorted(known, key=minutes))}"
+
+
+def _warned(house: House) -> Iterator[tuple[str, str]]:
+    from quant_pipeline.orchestration.showing import warnings
+
+    for symbol in house.universe.symbols:
+        for line in warnings(house, symbol):
+            yield line.partition(" of ")[0].removesuffix(" failed"), line
 
 
 def _news(house: House) -> str:

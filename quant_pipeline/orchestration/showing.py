@@ -1,4 +1,4 @@
-"""The few rows that the shell prints at the end of a run: skill and signal."""
+"""The few rows that the shell prints at the end of a run: skill and signal, and before them what speaks against them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ SHOWN = {  # direction, money, and last what also rewards telling calm hours fro
 }
 SPANS = {POOLED: "out of fold", HOLDOUT: "final test"}
 UNDEFINED = "\N{EN DASH}"
+ALARMS_SHOWN = 5
 
 
 def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Path]:
@@ -87,6 +88,30 @@ def absent_rungs(house: House, symbol: str) -> str | None:
     if not absent:
         return None
     return f"{symbol} has bars of {intervals[0]}: rungs {', '.join(absent)} do not exist, and their features are left out"
+
+
+def warnings(house: House, symbol: str) -> list[str]:
+    """A line each on what speaks against the figures of `symbol`: columns that failed their audit, skill too good to be true."""
+    from quant_pipeline.inference.gate import summary
+
+    faults, alarms = (_stored(house, asset, symbol) for asset in ("feature_audit", "skill_alarm"))
+    lines = [] if faults is None else [f"feature audit of {symbol} failed, nothing is trained on these: {summary(faults)}"]
+    return lines if alarms is None else [*lines, f"implausible skill of {symbol}, look for a leak: {_alarmed(alarms)}"]
+
+
+def _stored(house: House, asset: str, symbol: str) -> pl.DataFrame | None:
+    """A stored table that has rows."""
+    path = house.workplace.lake / asset / f"{symbol}.parquet"
+    table = read_parquet(path, f"run: quant materialize '{asset}/{symbol}'") if path.exists() else None
+    return table if table is not None and table.height else None
+
+
+def _alarmed(alarms: pl.DataFrame) -> str:
+    told = [
+        f"{row['what']} {row['name']} has rank IC {row['ic']:+.2f}" for row in alarms.head(ALARMS_SHOWN).iter_rows(named=True)
+    ]
+    more = f" and {alarms.height - ALARMS_SHOWN} more" if alarms.height > ALARMS_SHOWN else ""
+    return f"{', '.join(told)}{more}; above {alarms['ceiling'][0]:.2f} nothing honest was ever seen"
 
 
 def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:

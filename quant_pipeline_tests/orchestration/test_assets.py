@@ -9,10 +9,12 @@ import polars as pl
 import pytest
 
 from quant_pipeline.errors import LeakageError, MissingUpstreamError
+from quant_pipeline.files import frame_hash
 from quant_pipeline.inference.champion import Decision
 from quant_pipeline.orchestration.partitions import fold_key
 
 SYMBOL = "BTC-USD"
+CHECKS = (("feature_audit", "live_path"), ("meta_learner", "oof_integrity"), ("skill_alarm", "plausible_skill"))
 
 
 @pytest.fixture(scope="module")
@@ -57,30 +59,31 @@ def test_data_versions_are_kept(records):
 def test_the_checks_passed(trained_home):
     with trained_home.runner() as runner:
         for asset, name in (
-            ("features", "prefix_audit"), ("meta_learner", "oof_integrity"), ("fit_audit", "fold_truncation")
-        ):  # fmt: skip
+            ("feature_audit", "live_path"),
+            ("meta_learner", "oof_integrity"),
+            ("fit_audit", "fold_truncation"),
+            ("skill_alarm", "plausible_skill"),
+        ):
             history = runner.instance.event_log_storage.get_asset_check_execution_history(
                 dg.AssetCheckKey(dg.AssetKey(asset), name), limit=5
             )
             assert [record.status.value for record in history] == ["SUCCEEDED"], name
 
 
-def test_a_feature_that_sees_the_future_fails_the_prefix_audit(home, monkeypatch):
-    from quant_pipeline.features import build
-
-    honest = build.build_features
-
-    def peeking(*arguments: object, **named: object):
-        frame, ledger = honest(*arguments, **named)
-        return frame.with_columns(pl.col("rsi_1h").shift(-1)), ledger
-
-    monkeypatch.setattr(build, "build_features", peeking)
+def test_features_made_anew_are_refused_until_they_are_audited(home):
+    honest = pl.read_parquet(home.lake / "features" / f"{SYMBOL}.parquet")
     with home.runner() as runner:
-        runner.materialize([dg.AssetKey("features")], SYMBOL)
-        key = dg.AssetCheckKey(dg.AssetKey("features"), "prefix_audit")
-        newest = runner.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
-    assert newest.status.value == "FAILED"
-    assert newest.evaluation.metadata["differences"].value > 0
+        spoiled = honest.with_columns(pl.col("rsi_1h").shift(-1))
+        runner.instance.report_runless_asset_event(
+            dg.AssetMaterialization("features", partition=SYMBOL, tags={"dagster/data_version": frame_hash(spoiled)})
+        )
+        spoiled.write_parquet(home.lake / "features" / f"{SYMBOL}.parquet")
+        for key, partition in ((dg.AssetKey("selection"), fold_key(SYMBOL, "holdout")), (dg.AssetKey("champion"), SYMBOL)):
+            with pytest.raises(LeakageError, match="quant materialize 'feature_audit/BTC-USD'"):
+                runner.materialize([key], partition)
+        runner.materialize([dg.AssetKey("feature_audit")], SYMBOL)
+        with pytest.raises(LeakageError, match="rsi_1h"):
+            runner.materialize([dg.AssetKey("bundle")], SYMBOL)
 
 
 def test_a_fit_that_reads_its_own_block_stops_the_bundle(home, monkeypatch):

@@ -16,6 +16,7 @@ ASSETS = {
     "bars": {f"bars/{rung}" for rung in (*LADDER, "4h", "1d", "1w")},
     "features": {
         "features", "pattern_features", "macro_features", "news_features", "news_embeddings", "channels/1h", "channels/15m",
+        "feature_audit",
     },
     "labels": {"barriers", "labels", "sample_weights"},
     "splits": {"splits"},
@@ -23,11 +24,15 @@ ASSETS = {
     "models": {"models/lightgbm", "models/xgboost", "models/logistic", "oof_predictions"},
     "ensemble": {"meta_learner", "fit_audit"},
     "deploy": {"bundle", "champion"},
-    "reports": {"skill_report", "backtest", "drift_report", "pattern_gallery", "feature_dictionary"},
+    "reports": {"skill_report", "backtest", "drift_report", "pattern_gallery", "feature_dictionary", "skill_alarm"},
     "signals": {"signals"},
 }  # fmt: skip
-TABLES = ("features", "pattern_features", "macro_features", "news_features")
-CHECKS = {*((table, "prefix_audit") for table in TABLES), ("meta_learner", "oof_integrity"), ("fit_audit", "fold_truncation")}
+CHECKS = {
+    ("feature_audit", "live_path"),
+    ("meta_learner", "oof_integrity"),
+    ("fit_audit", "fold_truncation"),
+    ("skill_alarm", "plausible_skill"),
+}
 LOOK = """
 import json, sys, time
 start = time.process_time()

@@ -56,6 +56,8 @@ def at_work(body: Body, reads: Sequence[str], name: str = "") -> Body:
 
     `name` is what errors call the asset; by default that of `body`.
     """
+    if "house" not in inspect.signature(body).parameters:
+        return body
 
     def working(*given: Any, house: House, **inputs: Any) -> Any:
         there = pinned(house, dg.AssetExecutionContext.get())

@@ -10,6 +10,7 @@ import polars as pl
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.models.preparation.preparation import Preparation
+from quant_pipeline.orchestration.assets.audit import require_cleared
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.assets.models import model_key
 from quant_pipeline.orchestration.assets.preparation import primary_bars
@@ -43,6 +44,7 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         house: dg.ResourceParam[House],
         meta_learner: MetaFit,
         features: pl.DataFrame,
+        feature_audit: pl.DataFrame,
         labels: pl.DataFrame,
         splits: pl.DataFrame,
         fit_audit: pl.DataFrame,
@@ -56,6 +58,7 @@ def _bundle(house: House) -> dg.AssetsDefinition:
 
         symbol = context.partition_key
         require_sound(fit_audit, symbol)
+        require_cleared(context.instance, symbol, feature_audit)
         final = fold_key(symbol, HOLDOUT)
         fitted = {name: models[f"model_{name}"][final] for name in names}
         parts = BundleParts(fitted, meta_learner, selection[final], features, bars, labels, splits)
@@ -76,7 +79,8 @@ def _bundle(house: House) -> dg.AssetsDefinition:
 
 
 def _parts(house: House, names: list[str]) -> dict[str, dg.AssetIn]:
-    tables = {name: dg.AssetIn() for name in ("meta_learner", "features", "labels", "splits", "fit_audit", "selection")}
+    names_of_tables = ("meta_learner", "features", "feature_audit", "labels", "splits", "fit_audit", "selection")
+    tables = {name: dg.AssetIn() for name in names_of_tables}
     return {**tables, **primary_bars(house), **{f"model_{name}": dg.AssetIn(key=model_key(name)) for name in names}}
 
 
@@ -86,7 +90,7 @@ def _champion(house: House) -> dg.AssetsDefinition:
         house,
         reads=("champion",),
         kinds={"json"},
-        ins={"bundle": dg.AssetIn(), "features": dg.AssetIn(), "labels": dg.AssetIn(), **primary_bars(house)},
+        ins={**{name: dg.AssetIn() for name in ("bundle", "features", "feature_audit", "labels")}, **primary_bars(house)},
         partitions_def=symbols(house),
         description="Which bundle is live, since when, and why; every decision stays in the history.",
     )
@@ -95,12 +99,14 @@ def _champion(house: House) -> dg.AssetsDefinition:
         house: dg.ResourceParam[House],
         bundle: pl.DataFrame,
         features: pl.DataFrame,
+        feature_audit: pl.DataFrame,
         labels: pl.DataFrame,
         bars: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.inference.build import Evidence, judge_challenger
 
         symbol = context.partition_key
+        require_cleared(context.instance, symbol, feature_audit)
         event = judge_challenger(
             house.champions,
             house.workplace.bundles / symbol,

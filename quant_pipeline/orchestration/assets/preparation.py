@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from quant_pipeline.models.preparation.hmm import RegimeModel
+from quant_pipeline.orchestration.assets.audit import require_cleared
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
@@ -28,7 +29,7 @@ def _regimes(house: House) -> dg.AssetsDefinition:
         reads=("regime_states", "seed", "splits"),
         kinds={"hmmlearn"},
         stored="folder",
-        ins={**primary_bars(house), "labels": dg.AssetIn(), "splits": dg.AssetIn()},
+        ins={**primary_bars(house), **{name: dg.AssetIn() for name in ("labels", "splits", "feature_audit")}},
         partitions_def=symbol_folds(house),
         description="Hidden volatility regimes, fitted on the fold's training bars and read by the forward filter only.",
     )
@@ -38,12 +39,14 @@ def _regimes(house: House) -> dg.AssetsDefinition:
         bars: pl.DataFrame,
         labels: pl.DataFrame,
         splits: pl.DataFrame,
+        feature_audit: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.models.fold import fit_regimes
         from quant_pipeline.orchestration.figures import lines
         from quant_pipeline.validation.splits import fold_rows
 
         experiment, (symbol, fold) = house.experiment, split_key(context.partition_key)
+        require_cleared(context.instance, symbol, feature_audit)
         rows = fold_rows(splits, str(fold), labels, experiment.splits)
         fitted = fit_regimes(bars, labels, rows.train, experiment)
         told = fitted.probabilities(bars)
@@ -61,7 +64,7 @@ def _regimes(house: House) -> dg.AssetsDefinition:
 
 
 def _selection(house: House) -> dg.AssetsDefinition:
-    tables = ("features", "labels", "sample_weights", "splits", "regimes")
+    tables = ("features", "feature_audit", "labels", "sample_weights", "splits", "regimes")
 
     @described(
         "preparation",
@@ -77,6 +80,7 @@ def _selection(house: House) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         house: dg.ResourceParam[House],
         features: pl.DataFrame,
+        feature_audit: pl.DataFrame,
         labels: pl.DataFrame,
         sample_weights: pl.DataFrame,
         splits: pl.DataFrame,
@@ -88,6 +92,7 @@ def _selection(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.validation.splits import fold_rows
 
         experiment, (symbol, fold) = house.experiment, split_key(context.partition_key)
+        require_cleared(context.instance, symbol, feature_audit)
         rows = fold_rows(splits, str(fold), labels, experiment.splits)
         fitted = fit_selection(FoldTables(features, bars, labels, sample_weights), regimes, rows.train, experiment)
         chosen, report = fitted.selection, fitted.selection.report

@@ -1,0 +1,195 @@
+"""The process in which the gate makes rows of features again: nothing later than a row's own moment was ever computed in it.
+
+`remake_rows` starts it and waits; `main` is what runs in it. They talk by files: settings as JSON, rows as Parquet. Nothing
+of features is imported at the top of this module: `main` listens to what they open before that.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from quant_pipeline.inference.watch import Watch
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from quant_pipeline.inference.gate import Remaker
+    from quant_pipeline.orchestration.house import House
+
+PROCESSES = 2
+"""As many as the cores that the pipeline is made for."""
+READS = (
+    "features", "primary", "ladder", "news", "foundation", "history_days", "seed", "symbol.calendar", "symbol.correlated",
+    "symbol.adjustments",
+)  # fmt: skip
+"""Settings that rows of features depend on."""
+MODULE = "quant_pipeline.orchestration.audit_process"
+CELLS = 20_000
+"""Values (moments by columns) that are worth a second process; starting one takes a second and a half."""
+
+
+@dataclass(frozen=True, eq=False)
+class Remade:
+    """Rows of FEATURES made again, faults of what is beneath them, and what feature code opened: (who, where, what)."""
+
+    rows: list[pl.DataFrame]
+    faults: list[pl.DataFrame]
+    accesses: list[list[str]]
+
+
+def remake_rows(
+    house: House, symbol: str, moments: Sequence[datetime], raw: Sequence[datetime], modules: Sequence[str], *, width: int
+) -> Remade:
+    """Make the rows at `moments` again, in fresh processes; those in `raw` from raw bars.
+
+    Args:
+        house: whose stores are read.
+        symbol: whose features.
+        moments: decisions, sorted.
+        raw: those of them that begin at the raw bars.
+        modules: that register the features.
+        width: columns of the features, which decide how many processes are worth their start.
+    """
+    count = PROCESSES if len(moments) * width > CELLS else 1
+    with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
+        shares = [moments[first::count] for first in range(count)]
+        asked = [_request(house, symbol, share, sorted(set(share) & set(raw)), modules) for share in shares]
+        running = [_start(house, Path(folder) / str(number), request) for number, request in enumerate(asked)]
+        try:
+            told = [_finish(process, Path(folder) / str(number)) for number, process in enumerate(running)]
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+    return Remade(
+        [row for one in told for row in one.rows],
+        [faults for one in told for faults in one.faults],
+        [access for one in told for access in one.accesses],
+    )
+
+
+def _request(
+    house: House, symbol: str, moments: Sequence[datetime], raw: Sequence[datetime], modules: Sequence[str]
+) -> dict[str, Any]:
+    whole = house.origin or house  # the process reads settings as the asset does: those of READS alone
+    return {
+        "universe": whole.universe.model_dump(mode="json"), "experiment": whole.experiment.model_dump(mode="json"),
+        "symbol": symbol, "start": house.history_start(symbol).isoformat(), "end": house.cutoff(symbol).isoformat(),
+        "modules": list(modules), "moments": [at.isoformat() for at in moments], "raw": [at.isoformat() for at in raw],
+    }  # fmt: skip
+
+
+def _start(house: House, folder: Path, request: dict[str, Any]) -> subprocess.Popen[bytes]:
+    folder.mkdir()
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    environment = {**os.environ, **house.workplace.environment(), "PYTHONPATH": path}
+    with (folder / "stderr").open("wb") as errors:
+        command = [sys.executable, "-m", MODULE, str(folder)]
+        return subprocess.Popen(command, env=environment, stdout=errors, stderr=errors)  # noqa: S603 - a command of our own
+
+
+def _finish(process: subprocess.Popen[bytes], folder: Path) -> Remade:
+    from quant_pipeline.inference.gate import failure_fault
+
+    process.wait()
+    tables = {kind: [pl.read_parquet(path) for path in sorted(folder.glob(f"{kind}-*.parquet"))] for kind in ("row", "bars")}
+    told = folder / "accesses.json"
+    made = Remade(tables["row"], tables["bars"], json.loads(told.read_text(encoding="utf-8")) if told.exists() else [])
+    failed = folder / "failed.json"
+    if failed.exists():
+        made.faults.append(failure_fault(*json.loads(failed.read_text(encoding="utf-8"))))
+    elif process.returncode:
+        said = (folder / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        made.faults.append(failure_fault("features", said[-1] if said else f"exit {process.returncode}"))
+    return made
+
+
+def main(folder: Path) -> None:
+    """Make the rows that `request.json` in `folder` asks for, and leave them there."""
+    features: dict[CodeType, str] = {}
+    watch = Watch(features.get)
+    asked = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    with watch.listening():
+        _import(asked["modules"])
+    remaker = _remaker(asked, watch)
+    features.update(_functions(remaker.desk.experiment.features.families))
+    try:
+        _make(remaker, asked["moments"], set(asked["raw"]), folder)
+    except Exception as error:  # noqa: BLE001 - whatever a feature raises is told as its fault
+        who = next((features[code] for code in _codes(error) if code in features), "features")
+        (folder / "failed.json").write_text(json.dumps([who, f"{type(error).__name__}: {error}"]), encoding="utf-8")
+    (folder / "accesses.json").write_text(json.dumps(list(watch.found)), encoding="utf-8")
+
+
+def _make(remaker: Remaker, moments: Sequence[str], raw: set[str], folder: Path) -> None:
+    for number, text in enumerate(moments):
+        moment = datetime.fromisoformat(text)
+        if text in raw:
+            row, faults = remaker.row_from_raw(moment)
+            faults.write_parquet(folder / f"bars-{number:06}.parquet")
+        else:
+            row = remaker.row(moment)
+        row.write_parquet(folder / f"row-{number:06}.parquet")
+
+
+def _codes(error: BaseException) -> list[CodeType]:
+    """Code of every function between where `error` was caught and where it was raised."""
+    codes, trace = [], error.__traceback__
+    while trace is not None:
+        codes.append(trace.tb_frame.f_code)
+        trace = trace.tb_next
+    return codes
+
+
+def _import(modules: Sequence[str]) -> None:
+    for name in modules:
+        # what cannot be imported here was defined in the other process alone; its columns will be missing, which is told
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(name)
+
+
+def _remaker(asked: dict[str, Any], watch: Watch) -> Remaker:
+    from quant_pipeline.config.experiment import Experiment
+    from quant_pipeline.config.universe import Universe
+    from quant_pipeline.inference.gate import Remaker
+    from quant_pipeline.orchestration.house import make_house
+    from quant_pipeline.orchestration.reading import limited
+
+    experiment = Experiment.parse(asked["experiment"], "experiment of the audit")
+    universe = Universe.parse(asked["universe"], "universe of the audit")
+    house = limited(make_house(universe=universe, experiment=experiment), READS, "feature_audit")
+    start, end = (datetime.fromisoformat(asked[name]) for name in ("start", "end"))
+    remaker = Remaker(house.desk(), asked["symbol"], start, end, watch.listening)
+    remaker.prepare()
+    return remaker
+
+
+def _functions(families: Sequence[str]) -> dict[CodeType, str]:
+    """Names of the features that each function computes, by its code."""
+    from quant_pipeline.features.registry import specs
+
+    names: dict[CodeType, str] = {}
+    for spec in specs(families):
+        code = getattr(inspect.unwrap(spec.function), "__code__", None)
+        if code is not None:
+            names[code] = f"{names[code]}, {spec.name}" if code in names else spec.name
+    return names
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
