@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_pipeline.config.universe import DEFAULT_UNIVERSE, Costs, Universe, load_universe
+from quant_pipeline.config.universe import DEFAULT_UNIVERSE, Costs, FileFormat, Universe, load_universe
 from quant_pipeline.errors import ConfigError
 
 GOLD = {
@@ -73,3 +73,29 @@ def test_another_file_takes_the_place_of_the_shipped_one(tmp_path, monkeypatch):
     monkeypatch.setenv("QUANT_UNIVERSE", str(own))
     assert load_universe().names == ("ETH-USD",)
     assert "GC=F" in load_universe(DEFAULT_UNIVERSE).names
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"interval": "1w"}, r"files\.interval.*'1w'.*at most 1d"),
+        ({"interval": "90s"}, r"files\.interval.*'90s'"),
+        ({"time_format": "%H:%M"}, r"files\.time_format.*year, month and day"),
+        ({"time_format": "dd.mm.yyyy"}, r"files\.time_format.*year, month and day"),
+        ({"time_format": "%Y%m%d%H%M%S%f"}, r"files\.time_format.*a fraction of seconds is"),
+        ({"decimal": ";"}, r"files\.decimal"),
+        ({"skip_lines": -1}, r"files\.skip_lines"),
+    ],
+)
+def test_a_file_format_that_cannot_be(files, words):
+    with pytest.raises(ConfigError, match=words):
+        Universe.parse({"symbols": {}, "auxiliary": {"X": {"calendar": "NYSE", "files": files}}}, "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("interval", "native", "seconds"), [("1s", "1m", 1), ("30s", "1m", 30), ("1m", "1m", 60), ("1d", "1d", 86_400)]
+)
+def test_the_native_interval_and_the_length_of_a_file(interval, native, seconds):
+    settings = FileFormat(interval=interval)
+    assert (settings.native, settings.length.total_seconds()) == (native, seconds)
+    assert FileFormat.parse({"columns": {1: "timestamp"}, "symbol": 7}, "f").columns == {"1": "timestamp"}
