@@ -151,6 +151,8 @@ def test_a_skipped_month_counts_as_two_months_change():
     change = found["macro_cpi_change"]
     usual = np.array([values[month] - values[month - 1] for month in range(1, 33)])
     assert change[34] == pytest.approx((values[34] - values[32] - 2 * usual.mean()) / usual.std() / 2**0.5)
+    past = np.append(usual, values[35] - values[34])  # the step over two months says nothing of the usual one
+    assert change[36] == pytest.approx((values[36] - values[35] - past.mean()) / past.std())
     assert np.abs(change[7:]).max() < 2
     growth, whole_growth = found["macro_cpi_yoy"], plain["macro_cpi_yoy"]
     assert np.isnan(growth[45]), "a year after the skipped month"

@@ -320,6 +320,11 @@ def test_titles_are_tidied(raw, clean):
     assert pl.Series([tidy(raw)]).to_list() == [clean]
 
 
+@pytest.mark.parametrize("piece", ["<!--", "<script ", "<script>", "<b ", "<", "&amp;", "<<b>"])
+def test_markup_without_end_holds_nothing_up(piece):
+    assert len(tidy(piece * 100_000)) <= 10_000
+
+
 def test_copies_of_a_title_have_one_key():
     assert title_key("Gold Rises — to $4,000!") == title_key("gold rises to 4 000")
     assert title_key("金が上昇") != title_key("金が下落")

@@ -14,9 +14,11 @@ _NOT_WORD = re.compile(r"[\W_]+")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")  # with its semicolon: not R&D, not AT&T
 _INSIDE = "a|abbr|b|big|cite|code|em|font|i|ins|mark|s|small|span|strike|strong|sub|sup|tt|u"
 _AROUND = "blockquote|br|div|h[1-6]|hr|img|li|ol|p|section|table|tbody|td|th|tr|ul"
-_HIDDEN = re.compile(r"(?is)<!--.*?-->|<(script|style)\b[^<>]*>.*?</\1\s*>|<!\[CDATA\[|\]\]>")
+_HIDDEN = re.compile(r"(?is)<!--.{0,1000}?-->|<(script|style)\b[^<>]{0,1000}>.{0,1000}?</\1\s*>|<!\[CDATA\[|\]\]>")
 _WITHIN_WORD = re.compile(rf"(?i)</?(?:{_INSIDE})(?:\s[^<>]*)?/?>")
 _BETWEEN_WORDS = re.compile(rf"(?i)</?(?:{_AROUND})(?:\s[^<>]*)?/?>")
+MOST_READ = 10_000
+"""Characters of a raw title that are read: mark-up may be longer than its words, but not without end."""
 _LAYERS = 4
 """Feeds escape what others had escaped before; deeper than this is no mark-up of a headline."""
 
@@ -28,7 +30,7 @@ def tidy(text: str) -> str:
         >>> tidy("  Gold\x00 <b>rises</b>\n to\u00a0&amp;#36;4,000 ")
         'Gold rises to $4,000'
     """
-    spaced = _SPACE.sub(" ", unicodedata.normalize("NFKC", _without_markup(text)))
+    spaced = _SPACE.sub(" ", unicodedata.normalize("NFKC", _without_markup(text[:MOST_READ])))
     kept = "".join(letter for letter in spaced if unicodedata.category(letter)[0] != "C")
     return _SPACE.sub(" ", kept).strip()
 
