@@ -29,7 +29,8 @@ def fit_audit_assets(house: House) -> list[dg.AssetsDefinition]:
     rungs = {f"bars_{rung}": dg.AssetIn(key=rung_key(rung)) for rung in experiment.ladder}
 
     fits = (experiment.seed, experiment.primary, experiment.regime_states, experiment.selection, experiment.models)
-    shaping = (*fits, experiment.labels, experiment.weights, experiment.splits, experiment.ensemble, experiment.calibration)
+    shaping = (*fits, experiment.labels, experiment.weights, experiment.splits, experiment.ensemble, experiment.calibration,
+               experiment.signal.fallback)  # fmt: skip
 
     @described(
         "ensemble",
