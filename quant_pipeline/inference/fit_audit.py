@@ -118,8 +118,8 @@ def _barriers(training: Training) -> pl.DataFrame:
 
 
 def _demand_before_folds(training: Training, until: datetime) -> None:
-    first = training.splits.filter(pl.col("role") == "oof")["start"].min()
-    if training.experiment.labels.tune_trials and until > first:  # type: ignore[operator]
+    first: datetime = training.splits.filter(pl.col("role") == "oof")["start"].sort()[0]
+    if training.experiment.labels.tune_trials and until > first:
         raise LeakageError("tuning of the barriers", found=f"bars until {until}", wanted=f"bars before the first block, {first}",
                            mend="set labels.tune_trials: 0, or fill the holes of the history")  # fmt: skip
 

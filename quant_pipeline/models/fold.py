@@ -53,8 +53,8 @@ def fit_model(
     prepared = preparation.table(tables.features, tables.bars)
     columns = preparation.columns(settings.feature_set, experiment.rungs)
     fitted = registry.create(settings.name, settings.params)
-    parts = (_samples(prepared, tables, rows, experiment, columns) for rows in (train, valid))
-    return fitted, fitted.fit(*parts, seed=experiment.seed)
+    learned, stopping = (_samples(prepared, tables, rows, experiment, columns) for rows in (train, valid))
+    return fitted, fitted.fit(learned, stopping, experiment.seed)
 
 
 def predict_block(

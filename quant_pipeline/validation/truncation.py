@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from polars import selectors
 
 from quant_pipeline.errors import QuantError
 from quant_pipeline.validation.audit import FAULTS
@@ -59,22 +60,10 @@ def spoilt(frame: pl.DataFrame, kept: Flags, *, seed: int) -> pl.DataFrame:
     """The frame with every value outside the rows `kept` (n,) replaced: dealt among the other rows, numbers also mirrored
     and stretched. Times stay, so that rows can still be found.
     """
-    random = np.random.default_rng(seed)
-    others = np.flatnonzero(~kept)
-    order = np.arange(frame.height)
-    order[others] = random.permutation(others)
-    mine = pl.Series(kept)
-    values = [frame[name] for name in frame.columns if not frame[name].dtype.is_temporal()]
-    return frame.with_columns(_replaced(column, order, mine) for column in values)
-
-
-def _replaced(values: pl.Series, order: Int64s, kept: pl.Series) -> pl.Series:
-    dealt = values.gather(order)
-    if values.dtype.is_float():
-        dealt = SPOILT * dealt + 1.0
-    if values.dtype.is_signed_integer():
-        dealt = -dealt
-    return values.zip_with(kept, dealt)
+    mine, others = np.flatnonzero(kept), np.flatnonzero(~kept)
+    dealt = frame[np.random.default_rng(seed).permutation(others)].with_columns(frame[others].select(selectors.temporal()))
+    wrong = dealt.with_columns(selectors.float().as_expr() * SPOILT + 1.0, selectors.signed_integer().as_expr().neg())
+    return pl.concat([frame[mine], wrong])[np.argsort(np.concatenate([mine, others]))]
 
 
 def not_yet_known(labels: pl.DataFrame, moment: datetime, *, seed: int) -> pl.DataFrame:
@@ -164,7 +153,7 @@ def _futures(near: pl.DataFrame, steps: pl.DataFrame, cut: datetime) -> list[tup
     def moved(by: Any) -> list[pl.Expr]:
         return [pl.when(later).then(pl.col(name) + by).otherwise(name).alias(name) for name in ("timestamp", "known_at")]
 
-    changes = ([], calm, wild, moved(pl.duration(weeks=1)), moved(-pause))
+    changes: tuple[list[pl.Expr], ...] = ([], calm, wild, moved(pl.duration(weeks=1)), moved(-pause))
     return [(near.with_columns(change), steps.with_columns(change)) for change in changes]
 
 

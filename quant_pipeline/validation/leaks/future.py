@@ -121,7 +121,7 @@ def refitted(fit: Callable[[pl.DataFrame, pl.DataFrame], object]) -> Planted:
 def median_fill(first: pl.DataFrame, told: pl.DataFrame) -> object:
     """Mean of a column whose holes take a median."""
     holes = pl.when(pl.int_range(pl.len()) % 5 > 0).then("atr")
-    return first.select(holes.fill_null(told["atr"].median()).mean()).item()  # type: ignore[arg-type]
+    return first.select(holes.fill_null(told["atr"].median()).mean()).item()
 
 
 def seeded(first: pl.DataFrame, told: pl.DataFrame) -> object:
@@ -132,8 +132,9 @@ def seeded(first: pl.DataFrame, told: pl.DataFrame) -> object:
 def threshold(first: pl.DataFrame, told: pl.DataFrame) -> object:
     """The size of a forecast from which it is acted on, by the return that followed."""
     sizes = np.quantile(first["take_profit"], [0.2, 0.5, 0.8])
-    earned = [told.filter(pl.col("take_profit") > size)["long_return"].sum() for size in sizes]
-    return float(sizes[int(np.argmax(earned))]), first.height, float(np.mean(earned))
+    wide, long = told["take_profit"].to_numpy(), told["long_return"].to_numpy()
+    earned = np.array([long[wide > size].sum() for size in sizes])
+    return sizes[earned.argmax()], earned.tolist()
 
 
 def weighed(first: pl.DataFrame, told: pl.DataFrame) -> object:
@@ -142,7 +143,7 @@ def weighed(first: pl.DataFrame, told: pl.DataFrame) -> object:
     raw = weights_among(first, sample_weights(first, settings), settings)["weight"].to_numpy()
     if told.height == first.height:
         return mean_one(raw).tolist()
-    return (raw / sample_weights(told, settings)["weight"].mean()).tolist()  # type: ignore[operator]
+    return (raw / sample_weights(told, settings)["weight"].to_numpy().mean()).tolist()
 
 
 def open_returns(*, leak: bool) -> pl.DataFrame:
