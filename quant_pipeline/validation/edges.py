@@ -60,7 +60,7 @@ def audit_moments(
         for row in rows[(rows >= first) & (rows < table.height - 1)]:
             chosen.setdefault(int(row), kind)
     weekly = _weekly(table, random)
-    for row in _spread(weekly[weekly >= first], most - len(chosen)):
+    for row in _spread(weekly[(weekly >= first) & (weekly < table.height - 1)], most - len(chosen)):
         chosen.setdefault(int(row), "week")
     ordered = sorted(chosen)
     return pl.DataFrame({"decision_at": table["decision_at"].gather(ordered), "kind": [chosen[row] for row in ordered]})
