@@ -3,7 +3,8 @@
 The information coefficient (IC, rank correlation with the forward return) of a good predictor is 0.05, of an excellent one
 0.10, and 0.15 is called world class (Grinold and Kahn, "Active portfolio management", ch. 6, as skill of a manager). `CEILING`
 is well above that: what lies higher, steadily, is a leak until somebody shows why not. On a simulated market the ceiling is
-the best IC of the oracle in any fold where that is higher: nobody honest beats it. The alarm stops nothing; it names what to look at.
+the best IC of the oracle in any fold where that is higher: nobody honest beats it. The alarm stops nothing; it names what to
+look at.
 """
 
 from __future__ import annotations

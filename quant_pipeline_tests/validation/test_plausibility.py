@@ -68,10 +68,8 @@ def test_holes_and_too_few_rows_are_borne():
 def skill(value: float, reachable: float | None) -> pl.DataFrame:
     row = {"model": "ensemble", "kind": "model", "fold": POOLED, "metric": "ic", "rows": 900, "value": value, "error": 0.03,
            "reachable": reachable}  # fmt: skip
-    return pl.DataFrame(
-        [row, {**row, "fold": "fold_00", "value": 0.9, "reachable": reachable and reachable + 0.1}],
-        schema_overrides={"reachable": pl.Float64},
-    )
+    fold = {**row, "fold": "fold_00", "value": 0.9, "reachable": reachable and reachable + 0.1}
+    return pl.DataFrame([row, fold], schema_overrides={"reachable": pl.Float64})
 
 
 def test_an_ensemble_above_the_ceiling_is_named_and_one_below_the_oracle_is_not():
