@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 AUDIT = "live path"
 FAILS = "fail when only their own past is there"
 OUTSIDE = "reads a table that the pipeline does not know"
-FROM_RAW = 9
+FROM_RAW = 7
 """Moments of which the bars are made again, too: each costs four times one whose bars are only cut."""
 NAMED = 8
 """Columns that a message names before it counts the others."""

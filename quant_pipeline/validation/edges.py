@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-MOST = 136
-"""Moments in all: some 50 weeks and 80 edges of a year; making a row again takes some 50 ms in the default experiment."""
-PER_KIND = 10
-SPARSE = 30
+MOST = 112
+"""Moments in all: some 50 weeks and 60 edges of a year; making a row again takes some 50 ms in the default experiment."""
+PER_KIND = 8
+SPARSE = 26
 BEGINNINGS_ASKED, CHANGES_ASKED = 2, 1
 FIRST = 100
 """Rows at the start that are not asked: live inference never sees so few bars, and a feature may need some."""
@@ -60,7 +60,7 @@ def audit_moments(
         for row in rows[(rows >= first) & (rows < table.height - 1)]:
             chosen.setdefault(int(row), kind)
     weekly = _weekly(table, random)
-    for row in _spread(weekly[weekly >= first], most - len(chosen)):
+    for row in _spread(weekly[(weekly >= first) & (weekly < table.height - 1)], most - len(chosen)):
         chosen.setdefault(int(row), "week")
     ordered = sorted(chosen)
     return pl.DataFrame({"decision_at": table["decision_at"].gather(ordered), "kind": [chosen[row] for row in ordered]})
