@@ -106,7 +106,7 @@ def spoken(changes: Changes, first: datetime | None, last: datetime | None, *, w
     said = _counted(before * whole, "before the stored history") + _counted(len(at) - before - after, "inside it")
     if changes.told.height:
         size = _typical(changes)
-        by = f", typically by {size:.2g} %" if size else ""
+        by = f", typically by {float(f'{size:.2g}'):,g} %" if size else ""
         said.append(f"{changes.told.height:,} have other values since {since(changes.told)}{by}")
     if changes.gone.height:
         said.append(f"{changes.gone.height:,} are gone since {since(changes.gone)}")
