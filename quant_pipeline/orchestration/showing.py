@@ -111,7 +111,7 @@ def _alarmed(alarms: pl.DataFrame) -> str:
         f"{row['what']} {row['name']} has rank IC {row['ic']:+.2f}" for row in alarms.head(ALARMS_SHOWN).iter_rows(named=True)
     ]
     more = f" and {alarms.height - ALARMS_SHOWN} more" if alarms.height > ALARMS_SHOWN else ""
-    return f"{', '.join(told)}{more}; above {alarms['ceiling'][0]:.2f} nothing honest was ever seen"
+    return f"{', '.join(told)}{more}; the ceiling of what is plausible is {alarms['ceiling'][0]:.2f}"
 
 
 def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:

@@ -9,8 +9,13 @@ from quant_pipeline.inference import evidence
 from quant_pipeline.inference.evidence import Market, Tested
 from quant_pipeline.orchestration.assets import deploy
 from quant_pipeline.orchestration.replaying import replay_symbol
+<<<<<<< HEAD
 from quant_pipeline.orchestration.showing import SHOWN, signal_rows, skill_rows
 from quant_pipeline.validation.holdout_log import read_test_uses, record_test_use
+=======
+from quant_pipeline.orchestration.showing import signal_rows, skill_rows, warnings
+from quant_pipeline.validation.audit import FAULTS
+>>>>>>> w/gate
 
 SYMBOL = "BTC-USD"
 
@@ -91,3 +96,15 @@ def test_the_emitted_signal_replays_equal(trained_home):
 
 def test_nothing_emitted_is_nothing_to_replay(home_of_nothing):
     assert replay_symbol(home_of_nothing.house(), "GC=F", None, None).is_empty()
+
+
+def test_implausible_skill_and_a_failed_audit_are_told_in_a_line_each(home):
+    house = home.house()
+    assert warnings(house, "BTC-USD") == []
+    alarm = {"what": "column", "name": "peek_1h", "ic": 0.51, "ceiling": 0.25, "rows": 900}
+    pl.DataFrame([alarm]).write_parquet(home.lake / "skill_alarm" / "BTC-USD.parquet")
+    (line,) = warnings(house, "BTC-USD")
+    assert "column peek_1h has rank IC +0.51" in line
+    fault = {"audit": "live path", "where": "peek_1h", "fault": "differs", "rows": 1, "first_at": None, "found": "", "wanted": ""}
+    pl.DataFrame([fault], schema=FAULTS).write_parquet(home.lake / "feature_audit" / "BTC-USD.parquet")
+    assert "peek_1h: differs" in warnings(house, "BTC-USD")[0]

@@ -97,7 +97,9 @@ NOW = datetime.now(UTC)
 
 
 @pytest.mark.parametrize(
-    "value", ["1979-12-31 23:59:00Z", "0001-01-01 00:00:00Z", "25-07-01 13:30:00", (NOW + timedelta(days=9)).isoformat()]
+    "value",
+    ["1979-12-31 23:59:00Z", "0001-01-01 00:00:00Z", "25-07-01 13:30:00", (NOW + timedelta(days=9)).isoformat()],
+    ids=["before 1980", "year 1", "two digits", "next week"],
 )
 def test_text_of_no_plausible_moment_is_refused(value):
     with pytest.raises(DataError, match=r"data row 2 \(line 3 of a CSV\).*a moment from 1980-01-01 to.*files\.time_format"):
