@@ -9,13 +9,9 @@ from quant_pipeline.inference import evidence
 from quant_pipeline.inference.evidence import Market, Tested
 from quant_pipeline.orchestration.assets import deploy
 from quant_pipeline.orchestration.replaying import replay_symbol
-<<<<<<< HEAD
-from quant_pipeline.orchestration.showing import SHOWN, signal_rows, skill_rows
-from quant_pipeline.validation.holdout_log import read_test_uses, record_test_use
-=======
-from quant_pipeline.orchestration.showing import signal_rows, skill_rows, warnings
+from quant_pipeline.orchestration.showing import SHOWN, signal_rows, skill_rows, warnings
 from quant_pipeline.validation.audit import FAULTS
->>>>>>> w/gate
+from quant_pipeline.validation.holdout_log import read_test_uses, record_test_use
 
 SYMBOL = "BTC-USD"
 
