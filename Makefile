@@ -43,4 +43,4 @@ types: setup  ## mypy, strict
 check: lint types test  ## everything that CI runs
 
 clean:  ## remove the environment and everything the pipeline made (your data/raw stays)
-	rm -rf $(VENV) data/lake data/bundles data/reports data/dagster quant_pipeline/__pycache__/kernels-*
+	rm -rf $(VENV) data/lake data/bundles data/reports data/dagster quant_pipeline/__pycache__/kernels-* quant_pipeline/__pycache__/code-*

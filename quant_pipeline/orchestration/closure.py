@@ -8,16 +8,51 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
+from quant_pipeline.errors import StorageError
+from quant_pipeline.files import write_text
+
 PACKAGE = Path(__file__).parents[1]
 HOUSE = "orchestration/house.py"
 """Its methods import nearly everything; of it, a body is behind only the methods that it calls."""
+_DATA = (".yaml", ".html")
 Opened = Mapping[str, tuple[str, ...]]
+
+
+def code_digest(body: Callable[..., Any], opened: Opened | None = None) -> str:
+    """Hex digest over `code_behind(body, opened)`, remembered on disk for as long as no file of the package changes."""
+    code = inspect.unwrap(body).__code__
+    place = Path(code.co_filename).resolve().relative_to(PACKAGE).as_posix()
+    key = f"{place}:{code.co_firstlineno}:{code.co_name}:{sorted((opened or {}).items())}"
+    known = _remembered()
+    if key not in known:
+        known[key] = hashlib.sha256(repr(code_behind(body, opened)).encode()).hexdigest()
+        with suppress(StorageError):  # an installation that may not be written to computes it again
+            write_text(_memory(), json.dumps(known))
+    return known[key]
+
+
+@cache
+def _remembered() -> dict[str, str]:
+    with suppress(OSError, ValueError):
+        return dict(json.loads(_memory().read_text(encoding="utf-8")))
+    return {}
+
+
+@cache
+def _memory() -> Path:
+    """Where digests are remembered, by the contents of all files that can be behind a body."""
+    digest = hashlib.sha256()
+    for path in sorted(path for suffix in (".py", *_DATA) for path in PACKAGE.rglob(f"*{suffix}")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
+    return PACKAGE / "__pycache__" / f"code-{digest.hexdigest()[:12]}.json"
 
 
 class Source(NamedTuple):
@@ -180,7 +215,7 @@ def _imports(path: Path) -> tuple[Path, ...]:
     """Files that the file imports anywhere in it, and data files beside it that it names."""
     nodes = list(_statements(source(path).tree))
     named = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    data = (path.with_name(name) for name in named if name.endswith((".yaml", ".html")) and "/" not in name)
+    data = (path.with_name(name) for name in named if name.endswith(_DATA) and "/" not in name)
     return (*dict(_bound(nodes)).values(), *(file for file in data if file.is_file() and file.name not in _SETTINGS))
 
 

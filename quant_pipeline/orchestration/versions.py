@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from quant_pipeline.errors import ConfigError
-from quant_pipeline.orchestration.closure import Opened, code_behind
+from quant_pipeline.orchestration.closure import Opened, code_digest
 from quant_pipeline.orchestration.reading import settings_read
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def code_version(body: Callable[..., Any], house: House, reads: Iterable[str], o
         opened: see `code_behind`.
     """
     digest = hashlib.sha256(settings_read(house, reads).encode())
-    for name, content in code_behind(body, opened):
-        digest.update(f"\n{name}:{len(content)}\n".encode() + content)
+    digest.update(code_digest(body, opened).encode())
     for name, value in sorted(inspect.getclosurevars(inspect.unwrap(body)).nonlocals.items()):
         digest.update(f"\n{name}={_text(name, value)}".encode())
     return digest.hexdigest()[:12]

@@ -79,7 +79,16 @@ def package(tmp_path, monkeypatch):
 
 
 def _forget() -> None:
-    cached_by = ("source", "_code_behind", "_content", "_methods", "_imports", "_imports_by_computed_name")
+    cached_by = (
+        "source",
+        "_code_behind",
+        "_content",
+        "_methods",
+        "_imports",
+        "_imports_by_computed_name",
+        "_remembered",
+        "_memory",
+    )
     for cached in (getattr(closure, name) for name in cached_by):
         cached.cache_clear()
 
@@ -134,6 +143,24 @@ def test_an_edit_of_what_it_cannot_reach_does_not(package, file, old, new):
     before = behind(package)
     edit(package, file, old, new)
     assert behind(package) == before
+
+
+def test_a_digest_is_remembered_until_a_file_changes(package, monkeypatch):
+    def digest() -> str:
+        body = importlib.import_module("quant_pipeline_copy.orchestration.body").factory()
+        return closure.code_digest(body)
+
+    first = digest()
+    (memory,) = (package / "__pycache__").glob("code-*.json")
+    _forget()
+    monkeypatch.setattr(closure, "code_behind", lambda *_: pytest.fail("it was remembered"))
+    assert digest() == first
+    monkeypatch.undo()
+    monkeypatch.setattr(closure, "PACKAGE", package)
+    _forget()
+    edit(package, "rooms/deep.py", "x = 1", "x = 2")
+    assert digest() != first
+    assert closure._memory() != memory
 
 
 def test_what_a_registry_opens_may_be_told(package):

@@ -9,7 +9,7 @@ import pytest
 
 from quant_pipeline.config.universe import Symbol
 from quant_pipeline.orchestration import versions
-from quant_pipeline.orchestration.closure import code_behind
+from quant_pipeline.orchestration.closure import code_behind, code_digest
 from quant_pipeline.orchestration.freshness import stale
 from quant_pipeline.orchestration.partitions import fold_key
 from quant_pipeline.orchestration.runner import Runner
@@ -107,11 +107,11 @@ def test_a_setting_of_the_symbol_touches_the_assets_that_read_it(trained_home, c
     ],
 )
 def test_an_edit_of_code_touches_what_it_is_behind(trained_home, monkeypatch, file, touched, untouched):
-    def edited(body, opened=None):
-        for name, content in code_behind(body, opened):
-            yield name, content + b"# mended" if name.split(":")[0] == file else content
+    def edited(body, opened=None) -> str:
+        mended = "mended" * (file in {name.split(":")[0] for name, _ in code_behind(body, opened)})
+        return code_digest(body, opened) + mended
 
-    monkeypatch.setattr(versions, "code_behind", edited)
+    monkeypatch.setattr(versions, "code_digest", edited)
     with trained_home.runner() as runner:
         fold = fold_key(SYMBOL, "fold_00")
         assert [key for key in touched if not stale_names(runner, [key], fold)] == []

@@ -24,7 +24,7 @@ def version(house, *reads: str, value: object = 1) -> str:
 def code(monkeypatch) -> dict[str, bytes]:
     """What is behind every body; `test_closure.py` looks at how it is found."""
     behind = {"body": b"return value"}
-    monkeypatch.setattr(versions, "code_behind", lambda *_: tuple(behind.items()))
+    monkeypatch.setattr(versions, "code_digest", lambda *_: str(behind))
     return behind
 
 
