@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ import polars as pl
 
 from quant_pipeline.bars.build import build_bars
 from quant_pipeline.errors import LeakageError
+from quant_pipeline.features.groups import narrowed
 from quant_pipeline.inference.context import gather
 from quant_pipeline.inference.inputs import decision_features, foundation_table
 from quant_pipeline.inference.window import context_start, cut, read_raw, window_start
@@ -53,6 +54,8 @@ class Remaker:
         start: first moment that training looks at.
         end: training cutoff.
         listening: entered while features are computed.
+        finished: RUNG BARS by rung as training reads them; None makes them of the raw bars, which takes seconds.
+        others: the same of each correlated symbol, on the primary rung.
     """
 
     desk: Desk
@@ -60,6 +63,8 @@ class Remaker:
     start: datetime
     end: datetime
     listening: Callable[[], AbstractContextManager[None]] = nullcontext
+    finished: Mapping[str, pl.DataFrame] | None = None
+    others: Mapping[str, pl.DataFrame] | None = None
 
     def row(self, moment: datetime) -> pl.DataFrame:
         """The row decided at `moment`, from finished bars and tables as they were known then; no rows where it has none."""
@@ -103,11 +108,16 @@ class Remaker:
 
     @cached_property
     def _finished(self) -> dict[str, pl.DataFrame]:
-        return self._bars(self._raw, self.end)
+        return self._bars(self._raw, self.end) if self.finished is None else self.finished
 
     @cached_property
     def _context(self) -> Context:
-        return gather(self.desk, self.symbol, self.start, self.end)
+        if self.others is None:
+            return gather(self.desk, self.symbol, self.start, self.end)
+        experiment = self.desk.experiment
+        families = [family for family in experiment.features.families if family != "cross_asset"]
+        alone = experiment.model_copy(update={"features": narrowed(experiment.features, families)})
+        return replace(gather(self.desk._replace(experiment=alone), self.symbol, self.start, self.end), others=self.others)
 
     def prepare(self) -> None:
         """Read what is read from the stores and the foundation model, so that what is read later is a feature's own."""

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from quant_pipeline.files import read_parquet
 from quant_pipeline.inference.watch import Watch
 
 if TYPE_CHECKING:
@@ -174,9 +175,26 @@ def _remaker(asked: dict[str, Any], watch: Watch) -> Remaker:
     universe = Universe.parse(asked["universe"], "universe of the audit")
     house = limited(make_house(universe=universe, experiment=experiment), READS, "feature_audit")
     start, end = (datetime.fromisoformat(asked[name]) for name in ("start", "end"))
-    remaker = Remaker(house.desk(), asked["symbol"], start, end, watch.listening)
+    remaker = Remaker(house.desk(), asked["symbol"], start, end, watch.listening, *_finished(house, asked["symbol"]))
     remaker.prepare()
     return remaker
+
+
+def _finished(house: House, symbol: str) -> tuple[dict[str, pl.DataFrame], dict[str, pl.DataFrame]]:
+    """Bars as training reads them, by rung; and those of each correlated symbol, none where no family reads them."""
+    from quant_pipeline.bars.build import rungs_of
+
+    lake, experiment = house.workplace.lake, house.experiment
+    rungs = rungs_of(house.store.intervals(symbol), experiment.rungs)
+    bars = {rung: _stored(lake / "bars" / rung / f"{symbol}.parquet") for rung in rungs}
+    if "cross_asset" not in experiment.features.families:
+        return bars, {}
+    told = _stored(lake / "correlated_bars" / f"{symbol}.parquet")
+    return bars, {name: told.filter(pl.col("other") == name).drop("other") for name in house.symbol(symbol).correlated}
+
+
+def _stored(path: Path) -> pl.DataFrame:
+    return read_parquet(path, "run the same command again")
 
 
 def _functions(families: Sequence[str]) -> dict[CodeType, str]:

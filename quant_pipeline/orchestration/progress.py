@@ -14,6 +14,8 @@ from quant_pipeline.files import refused_by_disk
 from quant_pipeline.orchestration.runner import StageEvent
 
 POLL_SECONDS = 0.4
+BEGUN, FINISHED = dg.DagsterEventType.STEP_START, dg.DagsterEventType.ASSET_MATERIALIZATION
+FOLLOWED = {BEGUN, FINISHED}
 
 
 class ProgressView:
@@ -54,14 +56,19 @@ class ProgressView:
             threading.Thread(target=self._follow, args=(event.run_id, self._tasks[name], self._stop), daemon=True).start()
 
     def _follow(self, run_id: str, task: TaskID, stop: threading.Event) -> None:
+        made, now, cursor = 0, "", None
         while not stop.wait(POLL_SECONDS):
             try:
-                made = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-                started = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START)
+                # only what is new: materializations carry pictures, and reading them all again each time slows the run down
+                told = self.instance.get_records_for_run(run_id, cursor, of_type=FOLLOWED)
             except Exception as error:
                 if refused_by_disk(error) is None:
                     raise
                 return  # the run meets the same refusal and tells of it
-            now = started[-1].step_key.replace("__", "/") if started and started[-1].step_key else ""
+            cursor = told.cursor
+            events = [record.event_log_entry.dagster_event for record in told.records]
+            made += sum(event.event_type is FINISHED for event in events if event)
+            started = [event.step_key for event in events if event and event.event_type is BEGUN and event.step_key]
+            now = started[-1].replace("__", "/") if started else now
             if not stop.is_set():
-                self.progress.update(task, completed=len(made), now=now)
+                self.progress.update(task, completed=made, now=now)

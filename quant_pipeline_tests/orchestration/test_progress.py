@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from contextlib import nullcontext
 from functools import partial
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -19,14 +20,18 @@ KEYS = [dg.AssetKey("a"), dg.AssetKey("b")]
 
 
 class Instance:
-    """Says that one of two assets is made."""
+    """Says that one of two assets is made, and that another has begun; each once, as the cursor asks."""
 
     def __init__(self) -> None:
-        self.asked = []
+        self.asked, self.cursors = [], []
 
-    def all_logs(self, run_id: str, **_: object) -> list[object]:
+    def get_records_for_run(self, run_id: str, cursor: str | None, **_: object) -> SimpleNamespace:
         self.asked.append(run_id)
-        return [type("Entry", (), {"step_key": "models__lightgbm"})()]
+        self.cursors.append(cursor)
+        kinds = (progress.FINISHED, progress.BEGUN) if cursor is None else ()
+        events = [SimpleNamespace(event_type=kind, step_key="models__lightgbm") for kind in kinds]
+        records = [SimpleNamespace(event_log_entry=SimpleNamespace(dagster_event=event)) for event in events]
+        return SimpleNamespace(records=records, cursor="after")
 
 
 def shown(*events: StageEvent) -> tuple[str, ProgressView]:
@@ -47,14 +52,15 @@ def test_a_reused_stage_is_full_and_says_so():
 
 def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.001)
-    seen = threading.Event()
+    seen, counted = threading.Event(), []
     stage = Stage("train fold_00", ("models",), "GC=F")
     with ProgressView(Instance(), Console(file=io.StringIO())) as view:
         update = view.progress.update
 
         def remember(*arguments: object, **values: object) -> None:
             update(*arguments, **values)
-            if values.get("now") == "models/lightgbm":
+            if values.get("now") == "models/lightgbm" and len(view.instance.cursors) > 2:
+                counted.append(values["completed"])
                 seen.set()
 
         monkeypatch.setattr(view.progress, "update", remember)
@@ -63,6 +69,8 @@ def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
         view.listen(StageEvent(stage, KEYS, "run-1", done=True))
         assert view.progress.tasks[0].completed == 2
     assert set(view.instance.asked) == {"run-1"}
+    assert view.instance.cursors[:2] == [None, "after"]
+    assert set(counted) == {1}  # what was read before is not counted again
 
 
 @pytest.mark.parametrize(("error", "raised"), [(sqlite3.OperationalError("disk I/O error"), False), (ZeroDivisionError(), True)])
@@ -72,7 +80,7 @@ def test_a_full_disk_ends_the_watch_in_silence_for_the_run_tells_of_it(monkeypat
 
     monkeypatch.setattr(progress, "POLL_SECONDS", 0)
     with ProgressView(Instance(), Console(file=io.StringIO())) as view:
-        monkeypatch.setattr(view.instance, "all_logs", fail)
+        monkeypatch.setattr(view.instance, "get_records_for_run", fail)
         watch = partial(view._follow, "run-1", TaskID(0), threading.Event())
         with pytest.raises(type(error)) if raised else nullcontext():
             watch()
