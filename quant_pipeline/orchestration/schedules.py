@@ -10,6 +10,8 @@ from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import AnyJob
 
 HALF_HOUR = timedelta(minutes=30)
+LATE = ("stale", "no_data")
+"""What a signal says while its bars may still come; half an hour later they are asked for once more."""
 
 
 def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDefinition]:
@@ -23,8 +25,10 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
         description="A signal for every trained symbol whose primary bar closed in the last half hour (New York's close at :30).",
     )
     def hourly_inference_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        due = due_decisions(house, context.scheduled_execution_time)
-        requests = [dg.RunRequest(run_key=f"{symbol}@{at:%Y-%m-%dT%H:%M}", partition_key=symbol) for symbol, at in due.items()]
+        tick = context.scheduled_execution_time
+        asked = {symbol: f"{symbol}@{at:%Y-%m-%dT%H:%M}" for symbol, at in due_decisions(house, tick).items()}
+        again = {symbol: f"{symbol}@{at:%Y-%m-%dT%H:%M} again" for symbol, at in late_decisions(house, tick).items()}
+        requests = [dg.RunRequest(run_key=key, partition_key=symbol) for symbol, key in (asked | again).items()]
         return requests or dg.SkipReason(
             "no bar of a trained symbol closed in the last half hour; `quant train SYMBOL` trains one"
         )
@@ -60,8 +64,18 @@ def trained(house: House) -> list[str]:
 
 def due_decisions(house: House, tick: datetime) -> dict[str, datetime]:
     """Trained symbols with a scheduled close of a primary bar in the half hour before `tick`, and that close."""
+    return {name: at for name, at in _last_decisions(house, tick).items() if tick - at < HALF_HOUR}
+
+
+def late_decisions(house: House, tick: datetime) -> dict[str, datetime]:
+    """Trained symbols whose close was due at the tick before, and had come too late for it: their signal is stale or absent."""
+    waiting = {name: at for name, at in _last_decisions(house, tick).items() if HALF_HOUR <= tick - at < 2 * HALF_HOUR}
+    signals = {name: house.signals.latest(name, at) for name, at in waiting.items()}
+    told = {name for name, signal in signals.items() if signal and signal.as_of == waiting[name] and signal.status not in LATE}
+    return {name: at for name, at in waiting.items() if name not in told}
+
+
+def _last_decisions(house: House, tick: datetime) -> dict[str, datetime]:
     from quant_pipeline.inference.schedule import decision_time
 
-    primary = house.experiment.primary
-    last = {name: decision_time(house.symbol(name).calendar, primary, tick) for name in trained(house)}
-    return {name: at for name, at in last.items() if tick - at < HALF_HOUR}
+    return {name: decision_time(house.symbol(name).calendar, house.experiment.primary, tick) for name in trained(house)}

@@ -7,6 +7,7 @@ import pytest
 
 from quant_pipeline.definitions import build_defs
 from quant_pipeline.inference.champion import Decision
+from quant_pipeline.inference.signals import Signal
 from quant_pipeline.orchestration.schedules import due_decisions, trained
 
 LONG_AGO = datetime(2026, 1, 5, tzinfo=UTC)
@@ -21,6 +22,19 @@ def house(bare_home):
     for symbol in ("GC=F", "BTC-USD", "SPY"):
         made.champions.record(symbol, "abc", Decision(True, "no champion yet"), as_of=LONG_AGO, since=LONG_AGO)
     return made
+
+
+def write(house, symbol: str, at: datetime, status: str) -> None:
+    facts = {"symbol": symbol, "as_of": at, "experiment": "tiny", "profile": "simulated", "simulated": True}
+    house.signals.write(Signal(**facts, status=status, reason="told by a test"))
+
+
+@pytest.fixture
+def answered(house):
+    """The house, with a signal of the hour before the half."""
+    for symbol in ("GC=F", "BTC-USD"):
+        write(house, symbol, WEDNESDAY.replace(minute=0), "ok")
+    return house
 
 
 def tick(house, name: str, at: datetime):
@@ -42,8 +56,25 @@ def test_an_open_market_is_decided_after_its_bar_closed(house):
     assert asked(house, WEDNESDAY) == {"GC=F": "GC=F@2026-11-18T15:00", "BTC-USD": "BTC-USD@2026-11-18T15:00"}
 
 
-def test_new_york_closes_its_hours_on_the_half(house):
-    assert asked(house, WEDNESDAY.replace(minute=35)) == {"SPY": "SPY@2026-11-18T15:30"}
+def test_new_york_closes_its_hours_on_the_half(answered):
+    assert asked(answered, WEDNESDAY.replace(minute=35)) == {"SPY": "SPY@2026-11-18T15:30"}
+
+
+@pytest.mark.parametrize(
+    ("status", "again"), [("ok", False), ("failed", False), ("no_model", False), ("stale", True), ("no_data", True)]
+)
+def test_a_decision_whose_bars_were_late_is_asked_for_once_more(house, status, again):
+    write(house, "BTC-USD", WEDNESDAY.replace(minute=0), status)
+    write(house, "GC=F", WEDNESDAY.replace(minute=0), "ok")
+    keys = asked(house, WEDNESDAY.replace(minute=35))
+    assert keys.get("BTC-USD") == ("BTC-USD@2026-11-18T15:00 again" if again else None)
+    assert "GC=F" not in keys
+    assert asked(house, WEDNESDAY.replace(hour=16))["BTC-USD"] == "BTC-USD@2026-11-18T16:00"
+
+
+def test_a_decision_without_any_signal_is_asked_for_once_more(house):
+    write(house, "GC=F", WEDNESDAY.replace(hour=14, minute=0), "ok")
+    assert asked(house, WEDNESDAY.replace(minute=35))["GC=F"] == "GC=F@2026-11-18T15:00 again"
 
 
 def test_a_closed_market_is_left_alone(house):
