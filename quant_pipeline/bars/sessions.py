@@ -153,8 +153,10 @@ def _column(days: Any, name: str) -> Int64s:
 
 
 def _split(opens: Int64s, pauses: Int64s, resumes: Int64s, closes: Int64s) -> tuple[Int64s, Int64s]:
-    real = (opens < pauses) & (pauses < resumes) & (resumes < closes)
-    starts, ends = np.concatenate([opens, resumes[real]]), np.concatenate([closes, closes[real]])
-    ends[: len(closes)][real] = pauses[real]
+    """Mornings and afternoons; a day that closes early during its break, or as it ends, has a morning alone."""
+    paused = (opens < pauses) & (pauses < resumes) & (pauses < closes)
+    resumed = paused & (resumes < closes)
+    starts = np.concatenate([opens, resumes[resumed]])
+    ends = np.concatenate([np.where(paused, pauses, closes), closes[resumed]])
     order = np.argsort(starts, kind="stable")
     return starts[order], ends[order]

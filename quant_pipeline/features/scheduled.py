@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,7 +34,8 @@ class Days(NamedTuple):
         label: the date that names the day.
         half: whether a rule lets the day close before its ordinary time.
         close: when it closed; `told` is when its morning (`told_break`, NEVER without a lunch break) and the day were to
-            close as known ahead: as they did, or at their ordinary time where no rule explains an early close.
+            close as known ahead: as they did, or at the time of the rule, or the ordinary one where no rule explains an
+            early close.
     """
 
     opens: Int64s
@@ -57,12 +59,13 @@ def days_of(calendar: str, year: int) -> Days:
     schedule = exchange.schedule(f"{year}-01-01", f"{year}-12-31")
     label = schedule.index.to_numpy("datetime64[D]")
     close, ordinary = _microseconds(schedule[_CLOSE]), _microseconds(exchange.days_at_time(schedule.index, _CLOSE))
-    half = (close < ordinary) & _is_rule(label, calendar)
+    planned = _planned(label, ordinary, calendar)
+    half = (close < ordinary) & (planned < ordinary)
     lunch = np.full(close.size, NEVER)
     if _BREAK in schedule:
         begin, end = (_microseconds(exchange.days_at_time(schedule.index, edge)) for edge in (_BREAK, "break_end"))
         lunch = np.where(begin < end, begin, NEVER)  # an abolished break is empty
-    told = np.where((close < ordinary) & ~half, ordinary, close)
+    told = np.where(close < ordinary, np.maximum(close, planned), close)
     return Days(_microseconds(schedule["market_open"]), label, half, close, told, lunch)
 
 
@@ -81,19 +84,25 @@ def exchange_of(calendar: str) -> Any:
     return calendars.get_calendar(calendar)
 
 
-def _is_rule(label: Dates, calendar: str) -> npt.NDArray[np.bool_]:
-    """Which days have an early close by a rule: on a weekday, or on a date that recurs."""
-    weekdays, rules = _early_closes(calendar)
+def _planned(label: Dates, ordinary: Int64s, calendar: str) -> Int64s:
+    """When each day was to close by a rule, for a weekday or for a date that recurs: the earliest, `ordinary` without one."""
+    planned = ordinary.copy()
     monday_first = (label.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-    return np.isin(monday_first, weekdays) | np.isin(label, rules)
+    for at, weekday, dates in _early_closes(calendar):
+        ruled = np.isin(label, dates) if weekday is None else monday_first == weekday
+        closes = _microseconds(exchange_of(calendar).days_at_time(label[ruled].astype("datetime64[ns]"), at))
+        planned[ruled] = np.minimum(planned[ruled], closes)
+    return planned
 
 
 @lru_cache(maxsize=256)
-def _early_closes(calendar: str) -> tuple[tuple[int, ...], Dates]:
-    special = [days for _, days in exchange_of(calendar).get_special_times(_CLOSE)]
-    weekdays = tuple(days for days in special if isinstance(days, int))
-    rules = [rule for days in special if not isinstance(days, int) for rule in _rules(days)]
-    return weekdays, _recurring(rules, _names(calendar))
+def _early_closes(calendar: str) -> tuple[tuple[time, int | None, Dates], ...]:
+    """(exchange's time, weekday or None, dates that recur by a rule) of every early close."""
+    names = _names(calendar)
+    return tuple(
+        (at, days, _recurring([], names)) if isinstance(days, int) else (at, None, _recurring(_rules(days), names))
+        for at, days in exchange_of(calendar).get_special_times(_CLOSE)
+    )
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
-from quant_pipeline.bars.sessions import _year, is_open, locate, open_time_between, session_table, with_sessions
+from quant_pipeline.bars.sessions import _split, _year, is_open, locate, open_time_between, session_table, with_sessions
 from quant_pipeline.errors import DataError
 
 CALENDARS = st.sampled_from(["24/7", "NYSE", "CMEGlobex_GC", "HKEX"])
@@ -46,6 +46,16 @@ def test_a_lunch_break_makes_two_sessions_and_an_abolished_break_none():
     hong_kong = session_table("HKEX", utc(2025, 1, 2), utc(2025, 1, 3))
     assert hong_kong.rows() == [(utc(2025, 1, 2, 1, 30), utc(2025, 1, 2, 4)), (utc(2025, 1, 2, 5), utc(2025, 1, 2, 8))]
     assert len(session_table("CME_Equity", utc(2024, 12, 23, 12), utc(2024, 12, 23, 23))) == 1
+
+
+@pytest.mark.parametrize(
+    ("closes", "sessions"),
+    [(16, [(9, 12), (13, 16)]), (13, [(9, 12)]), (12.5, [(9, 12)]), (12, [(9, 12)]), (11, [(9, 11)])],
+)
+def test_a_day_that_closes_early_during_its_lunch_break_has_a_morning_alone(closes, sessions):
+    day = [np.array([hour * 60]) for hour in (9, 12, 13, closes)]
+    opens, ends = _split(*day)
+    assert list(zip(opens / 60, ends / 60, strict=True)) == sessions
 
 
 def test_a_session_that_opens_in_the_old_year_belongs_to_both_years():

@@ -13,6 +13,7 @@ import pytest
 from quant_pipeline.bars.resample import build_ladder
 from quant_pipeline.bars.sessions import with_sessions
 from quant_pipeline.config.experiment import FeatureSettings
+from quant_pipeline.config.macro_series import cadence_of
 from quant_pipeline.features.context import NEWS_SCHEMA, Context
 from quant_pipeline.features.macro import SERIES
 from quant_pipeline.features.places import ANCHOR_BARS
@@ -146,14 +147,17 @@ def _articles(days: int) -> pl.DataFrame:
 
 
 def _releases(days: int) -> pl.DataFrame:
-    """A value a month for each series, told 40 days later; while the bars run, one more every two days, revised a day after."""
+    """A value a month, or a week, for each series, told 40 days later; while the bars run, one more every two days, revised a
+    day after.
+    """
     rng = np.random.default_rng(22)
-    old = [(date(2020 + month // 12, 1 + month % 12, 1), 0) for month in range(61)]
-    old += [(date(2024, 1, 22) + timedelta(days=day), 0) for day in range(0, days, 2)]  # a year before each of these
+    months = [(date(2020 + month // 12, 1 + month % 12, 1), 0) for month in range(61)]
+    months += [(date(2024, 1, 22) + timedelta(days=day), 0) for day in range(0, days, 2)]  # a year before each of these
+    weeks = [(date(2023, 12, 30) + timedelta(weeks=week), 0) for week in range(56)]
     recent = [(date(2025, 1, 22) + timedelta(days=day), revision) for day in range(0, days, 2) for revision in (0, 1)]
     rows = []
     for series in SERIES.values():
-        for period, revision in (*old, *recent):
+        for period, revision in (*(weeks if cadence_of(series) == "week" else months), *recent):
             told = datetime(period.year, period.month, period.day, 13, 30, tzinfo=UTC) + timedelta(days=40 + revision)
             rows.append((series, period, told, told, round(5 + rng.normal(), 2), revision))
     return pl.DataFrame(rows, schema=RELEASES_SCHEMA, orient="row").sort("known_at", "series", maintain_order=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from quant_pipeline.bars import sessions
@@ -106,6 +106,9 @@ weekdays = st.integers(0, 280).map(lambda day: date(2024, 1, 8) + timedelta(days
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(calendar=st.sampled_from(CALENDARS), holiday=weekdays, early=weekdays, hour=st.integers(11, 14))
+@example(calendar="XHKG", holiday=date(2024, 1, 9), early=date(2024, 1, 8), hour=13)  # as the lunch break ends
+@example(calendar="XTKS", holiday=date(2024, 1, 10), early=date(2024, 1, 9), hour=12)  # within it
+@example(calendar="CMEGlobex_GC", holiday=date(2024, 1, 16), early=date(2024, 1, 15), hour=11)  # earlier than by rule
 def test_an_event_changes_nothing_that_was_encoded_before_it(calendar, holiday, early, hour):
     """Every calendar feature of every hour before a closure or an early close that is planted anywhere has the same bits."""
     zone = sessions._calendar(calendar).tz

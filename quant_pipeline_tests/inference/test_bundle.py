@@ -46,7 +46,8 @@ def parts(make_preparation):
     for model in models.values():
         model.fit(samples.take(np.arange(400)), samples.take(np.arange(400, 500)), 7)
     labels = pl.DataFrame({
-        "timestamp": at.dt.offset_by("-1h"), "decision_at": at, "label": label, "label_end": at.dt.offset_by("3h"),
+        "timestamp": at.dt.offset_by("-1h"), "decision_at": at, "label": label,
+        "label_end": at.dt.offset_by("3h"), "horizon_end": at.dt.offset_by("6h"),
         "forward_return": 0.01 * outcome, "long_return": 0.01 * outcome - 0.001, "short_return": -0.01 * outcome - 0.001,
     })  # fmt: skip
     frames = [

@@ -20,8 +20,9 @@ import polars as pl
 import pytest
 
 from quant_pipeline.bars.build import build_bars, finest_path
-from quant_pipeline.bars.schema import RUNG_SCHEMA
+from quant_pipeline.bars.clean import UNLIMITED
 from quant_pipeline.bars.sessions import session_table
+from quant_pipeline.config.cleaning import Adjustment, CleaningRules
 from quant_pipeline.config.experiment import FeatureSettings, LabelSettings, WeightSettings
 from quant_pipeline.config.timeframes import LADDER, minutes
 from quant_pipeline.features import registry
@@ -39,6 +40,7 @@ from quant_pipeline.views.feature_matrix import from_frame
 
 if TYPE_CHECKING:
     from quant_pipeline.config.experiment import Experiment
+    from quant_pipeline.config.universe import Universe
     from quant_pipeline.sources.simulated.source import SimulatedSource
 
 PRIMARY = "1h"
@@ -53,9 +55,9 @@ WEEKS_OF_WARM_UP = timedelta(weeks=10)  # later cuts see every rung's z-score at
 
 @dataclass(frozen=True)
 class World:
-    """What there is beside a market: raw minutes of correlated symbols with their calendars, headlines, releases."""
+    """What there is beside a market: raw minutes of correlated symbols, calendars and rules of cleaning, headlines, releases."""
 
-    others: Mapping[str, tuple[pl.DataFrame, str]] = field(default_factory=dict)
+    others: Mapping[str, tuple[pl.DataFrame, str, CleaningRules]] = field(default_factory=dict)
     headlines: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=HEADLINES_SCHEMA))
     releases: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=RELEASES_SCHEMA))
 
@@ -63,13 +65,12 @@ class World:
         """The tables made from what came in [start, cut]; releases count from the first on record."""
         come = pl.col("known_at") <= cut
         articles = self.headlines.filter(come, pl.col("known_at") >= start)
-        others = {symbol: _primary(raw, calendar, start, cut) for symbol, (raw, calendar) in self.others.items()}
+        others = {symbol: _primary(*other, start, cut) for symbol, other in self.others.items()}
         return Context(others, news_table(articles, _sentiment(articles["title"])), self.releases.filter(come))
 
 
-def _primary(raw: pl.DataFrame, calendar: str, start: datetime, cut: datetime) -> pl.DataFrame:
-    seen = seen_by({"1m": raw}, start, cut)
-    return build_bars(seen, calendar, (PRIMARY,), as_of=cut)[0][PRIMARY] if seen else pl.DataFrame(schema=RUNG_SCHEMA)
+def _primary(raw: pl.DataFrame, calendar: str, rules: CleaningRules, start: datetime, cut: datetime) -> pl.DataFrame:
+    return build_bars(seen_by({"1m": raw}, start, cut, calendar), calendar, (PRIMARY,), as_of=cut, rules=rules)[0][PRIMARY]
 
 
 def _sentiment(titles: pl.Series) -> np.ndarray:
@@ -86,6 +87,7 @@ class Market:
     ladder: tuple[str, ...] = (*LADDER, *COARSE)
     settings: FeatureSettings = DEFAULTS
     world: World = field(default_factory=World)
+    rules: CleaningRules = UNLIMITED
 
     @property
     def start(self) -> datetime:
@@ -110,7 +112,12 @@ class Market:
 
     def rungs_at(self, cut: datetime) -> dict[str, pl.DataFrame]:
         """Every rung, from the minutes that had come by `cut`."""
-        return build_bars(seen_by({"1m": self.raw}, self.start, cut), self.calendar, self.ladder, as_of=cut)[0]
+        return self.made(self.start, cut)
+
+    def made(self, start: datetime, cut: datetime) -> dict[str, pl.DataFrame]:
+        """Every rung from the minutes of [start, cut], by the path that inference takes."""
+        seen = seen_by({"1m": self.raw}, start, cut, self.calendar)
+        return build_bars(seen, self.calendar, self.ladder, as_of=cut, rules=self.rules)[0]
 
     def features(self, rungs: dict[str, pl.DataFrame], context: Context, since: datetime | None = None) -> pl.DataFrame:
         return build_features(rungs, self.settings, PRIMARY, self.calendar, since=since, context=context)[0]
@@ -180,8 +187,7 @@ def live_rows(market: Market, experiment: Experiment, moments: list[datetime]) -
     """The rows that live inference would compute at `moments`: only the last one, from its fixed windows of raw inputs."""
     rows = []
     for moment in moments:
-        seen = seen_by({"1m": market.raw}, window_start(experiment, market.calendar, moment), moment)
-        rungs = build_bars(seen, market.calendar, market.ladder, as_of=moment)[0]
+        rungs = market.made(window_start(experiment, market.calendar, moment), moment)
         context = market.world.seen(context_start(experiment, market.calendar, moment), moment)
         rows.append(market.features(rungs, context, since=rungs[PRIMARY]["known_at"][-1] - MINUTE).tail(1))
     return pl.concat(rows)
@@ -212,11 +218,14 @@ def world(simulated_minutes, simulated_source, universe):
         first, second, third, *_ = universe.symbol(symbol).correlated
         others = {name: simulated_minutes(name, start, days) for name in (first, second)}
         others[third] = pl.DataFrame(schema=BARS_SCHEMA)
-        calendars = {name: universe.instrument(name).calendar for name in others}
         tables = _tables(simulated_source, symbol, start, start + timedelta(days=days))
-        return World({name: (raw, calendars[name]) for name, raw in others.items()}, *tables)
+        return World({name: _other(universe, name, raw) for name, raw in others.items()}, *tables)
 
     return make
+
+
+def _other(universe: Universe, symbol: str, raw: pl.DataFrame) -> tuple[pl.DataFrame, str, CleaningRules]:
+    return raw, universe.instrument(symbol).calendar, universe.cleaning(symbol)
 
 
 def _tables(source: SimulatedSource, symbol: str, start: datetime, end: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -230,7 +239,7 @@ def market(request, simulated_minutes, world, universe) -> Market:
     """A spring of the simulated feed, the change to summer time among it."""
     symbol = request.param
     raw = simulated_minutes(symbol, SPRING, DAYS)
-    return Market(raw, universe.symbol(symbol).calendar, world=world(symbol, SPRING, DAYS))
+    return Market(raw, universe.symbol(symbol).calendar, world=world(symbol, SPRING, DAYS), rules=universe.cleaning(symbol))
 
 
 def test_every_registered_feature_on_the_simulated_market(market):
@@ -260,8 +269,15 @@ def spoilt(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def test_every_rung_from_raw_rows_that_cleaning_has_to_judge(simulated_minutes, universe):
-    """The cut goes through the raw rows: volume that had not begun at a cut is null there, and stays null."""
-    market = Market(spoilt(simulated_minutes("BTC-USD", SPRING, DAYS)), universe.symbol("BTC-USD").calendar)
+    """The cut goes through the raw rows: volume that had not begun at a cut is null there, and stays null.
+
+    A split that is declared for the middle changes no bar before it.
+    """
+    split = SPRING + timedelta(days=DAYS // 2)
+    rules = CleaningRules(adjustments=(Adjustment(date=split.date(), ratio=2),))
+    shares = pl.when(pl.col("timestamp") < split).then(1.0).otherwise(2.0)
+    raw = spoilt(simulated_minutes("BTC-USD", SPRING, DAYS)).with_columns(pl.col("open", "high", "low", "close") / shares)
+    market = Market(raw, universe.symbol("BTC-USD").calendar, rules=rules)
     assert market.rungs["1h"]["volume"].null_count() > 24 * DAYS / 3
     for cut in random_cuts(market.raw["timestamp"], 6, seed=11):
         told = market.rungs_at(cut)
@@ -330,7 +346,8 @@ def test_an_hour_more_equals_a_full_recompute_of_a_year(simulated_minutes, world
     """Every feature, by `since`, from raw minutes and tables that grew by one hour."""
     start, days = datetime(2024, 6, 1, tzinfo=UTC), 365
     raw = simulated_minutes("BTC-USD", start, days)
-    year = Market(raw, universe.symbol("BTC-USD").calendar, world=world("BTC-USD", start, days))
+    rules = universe.cleaning("BTC-USD")
+    year = Market(raw, universe.symbol("BTC-USD").calendar, world=world("BTC-USD", start, days), rules=rules)
     before = year.told(year.end - timedelta(hours=1))
     update = year.features(year.rungs, year.context, since=before["decision_at"][-1])
     assert update.height == 1
@@ -343,9 +360,9 @@ def real_market(real_minutes, simulated_source, universe):
 
     def make(symbol: str, settings: FeatureSettings, ladder: tuple[str, ...]) -> Market:
         instrument, raw = universe.symbol(symbol), real_minutes(symbol)
-        others = {name: (real_minutes(name), universe.instrument(name).calendar) for name in instrument.correlated}
+        others = {name: _other(universe, name, real_minutes(name)) for name in instrument.correlated}
         tables = _tables(simulated_source, symbol, raw["timestamp"].min(), raw["timestamp"].max())
-        return Market(raw, instrument.calendar, ladder, settings, World(others, *tables))
+        return Market(raw, instrument.calendar, ladder, settings, World(others, *tables), universe.cleaning(symbol))
 
     return make
 
