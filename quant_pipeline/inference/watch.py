@@ -25,7 +25,9 @@ from typing import Any, NamedTuple
 PACKAGE = Path(__file__).parents[1]
 CODE = {".py", ".pyc", ".so", ".pyd", ".dylib", ".dll", ".nbi", ".nbc"}
 LIBRARIES = tuple(
-    sorted({os.path.realpath(place) + os.sep for place in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)} - {"//"})
+    sorted(
+        {os.path.realpath(place) + os.sep for place in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)} - {"//"}
+    )
 )
 STANDARD = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
 SYSTEM = ("/usr/share/zoneinfo/", "/etc/localtime", "/proc/", "/sys/", "/dev/")

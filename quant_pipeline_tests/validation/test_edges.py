@@ -100,7 +100,9 @@ def test_every_hour_of_the_day_is_asked_and_the_weeks_are_spread_over_them(weeks
     opened = pl.datetime_range(START, START + timedelta(weeks=weeks) - HOUR, HOUR, time_unit="us", eager=True)
     close = 100 * np.exp(np.random.default_rng(2).normal(0, 0.001, len(opened)).cumsum())
     bars = pl.DataFrame({"timestamp": opened, "known_at": opened + HOUR, "close": close}).with_columns(
-        session_open=pl.col("timestamp").dt.truncate("1d"), session_close=pl.col("timestamp").dt.truncate("1d") + 24 * HOUR, n_source=60
+        session_open=pl.col("timestamp").dt.truncate("1d"),
+        session_close=pl.col("timestamp").dt.truncate("1d") + 24 * HOUR,
+        n_source=60,
     )
     features = bars.select("timestamp", decision_at="known_at", dense="close")
     chosen = audit_moments(features, bars, ("America/New_York",), seed=3)
