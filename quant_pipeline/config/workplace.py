@@ -144,7 +144,7 @@ def _digest(text: str) -> str:
 
 
 def workplace(environment: Mapping[str, str] | None = None) -> Workplace:
-    """Read QUANT_PROFILE, QUANT_DATA, QUANT_BARS, QUANT_MACRO and QUANT_AS_OF; raises `ConfigError` for a value that cannot be used."""
+    """Read QUANT_PROFILE, QUANT_DATA, QUANT_BARS, QUANT_MACRO and QUANT_AS_OF; raises `ConfigError` for what cannot be used."""
     given = os.environ if environment is None else environment
     profile = given.get("QUANT_PROFILE", "simulated")
     if profile not in PROFILES:

@@ -135,8 +135,7 @@ class Watch:
                 setattr(module, name, made.setdefault(id(value), self._telling(f"{top}.{name}", value)))
 
     def _wrap_class(self, name: str, reader: type) -> None:
-        """Let the constructor and the queries of a class tell; some of native code cannot be changed, and their library has
-        functions beside them."""
+        """Let constructor and queries of a class tell; one of native code may refuse, and has functions beside it."""
         for method in ("__init__", *sorted(SQL)):
             made = vars(reader).get(method)
             if made is not None and not getattr(made, "tells", False):
