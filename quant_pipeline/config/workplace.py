@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,8 +27,8 @@ class Workplace:
     What came from a source is kept once a world and shared by its experiments; what an experiment made of it lies in
     a folder of its own. So neither two markets nor two experiments ever meet in one table.
 
-    `as_of` pins the clock (a run, a replay, a test); None means the wall clock. `world` and `experiment` are names of
-    folders, see `settled`.
+    `as_of` pins the clock (a run, a replay, a test); None means the wall clock. `macro_folder` is the user's, where it is
+    named (QUANT_MACRO). `world`, `experiment` and `releases_name` are names of folders, see `settled`.
     """
 
     profile: Profile
@@ -36,10 +37,23 @@ class Workplace:
     as_of: datetime | None = None
     world: str = ""
     experiment: str = ""
+    macro_folder: str = ""
+    releases_name: str = "releases"
 
     def settled(self, experiment: Experiment) -> Self:
         """The workplace of `experiment`; its world follows from the profile and, if simulated, from the experiment."""
-        return replace(self, world=self._world(experiment), experiment=_folder_name(experiment.name))
+        return replace(
+            self, world=self._world(experiment), experiment=_folder_name(experiment.name),
+            releases_name=self._releases_name(experiment),
+        )  # fmt: skip
+
+    def _releases_name(self, experiment: Experiment) -> str:
+        """Releases are dated by the settings of `macro` and come from one place; those dated otherwise never meet them."""
+        terms = json.dumps(experiment.macro.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+        if self.profile == "simulated" or (terms == "{}" and not self.macro_folder):
+            return "releases"
+        place = os.path.abspath(self.macro_folder) if self.macro_folder else ""  # noqa: PTH100 - a link counts as what it is called
+        return f"releases-{_digest(f'{place} {terms}')}"
 
     def _world(self, experiment: Experiment) -> str:
         if self.profile == "simulated":
@@ -76,6 +90,11 @@ class Workplace:
     def raw(self) -> Path:
         """Raw bars as they came, append-only."""
         return self.shared / "raw"
+
+    @property
+    def releases(self) -> Path:
+        """Macro vintages as they came, as the experiment's settings date them."""
+        return self.shared / self.releases_name
 
     @property
     def bundles(self) -> Path:
@@ -125,7 +144,7 @@ def _digest(text: str) -> str:
 
 
 def workplace(environment: Mapping[str, str] | None = None) -> Workplace:
-    """Read QUANT_PROFILE, QUANT_DATA, QUANT_BARS and QUANT_AS_OF; raises `ConfigError` for a value that cannot be used."""
+    """Read QUANT_PROFILE, QUANT_DATA, QUANT_BARS, QUANT_MACRO and QUANT_AS_OF; raises `ConfigError` for what cannot be used."""
     given = os.environ if environment is None else environment
     profile = given.get("QUANT_PROFILE", "simulated")
     if profile not in PROFILES:
@@ -138,6 +157,7 @@ def workplace(environment: Mapping[str, str] | None = None) -> Workplace:
         data,
         Path(given.get("QUANT_BARS", data / "raw")),
         parse_moment(given.get("QUANT_AS_OF"), "as-of"),
+        macro_folder=given.get("QUANT_MACRO", ""),
     )
 
 

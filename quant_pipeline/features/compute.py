@@ -40,15 +40,47 @@ class Task:
 
 
 def run(tasks: Sequence[Task], settings: FeatureSettings) -> dict[str, FloatArray]:
-    """Every task's column at every decision, NaN before its first bar, in the order of `tasks`; the longest places first."""
+    """Every task's column at every decision, NaN before its first bar, in the order of `tasks`; the longest places first.
+
+    Raises:
+        DataError: a value that is not defined, or a function that changes the columns that it was given.
+    """
     together: dict[tuple[int, str], list[Task]] = {}
     for task in tasks:
         together.setdefault((id(task.spec.function), task.place.name), []).append(task)
     groups = sorted(together.values(), key=lambda group: -group[0].place.columns["close"].size)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        parts = list(pool.map(lambda group: _group(group, settings), groups))
+    given = {id(task.place): {name: column.copy() for name, column in task.place.columns.items()} for task in _one_a_place(tasks)}
+    try:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            parts = list(pool.map(lambda group: _group(group, settings), groups))
+    finally:
+        for task in _one_a_place(tasks):
+            _check_unchanged(task.place, given[id(task.place)], [group[0].spec for group in groups])
     done = {column: values for part in parts for column, values in part.items()}
     return {task.column: done[task.column] for task in tasks}
+
+
+def _one_a_place(tasks: Sequence[Task]) -> list[Task]:
+    return list({id(task.place): task for task in tasks}.values())
+
+
+def _check_unchanged(place: Place, given: dict[str, FloatArray], suspects: Sequence[FeatureSpec]) -> None:
+    """Features share their columns, so one that works in place changes what the others read, in whatever order they ran."""
+    spoilt = [name for name, column in place.columns.items() if not np.array_equal(column, given[name], equal_nan=True)]
+    if not spoilt:
+        return
+    guilty = sorted(spec.name for spec in suspects if set(spec.inputs) & set(spoilt) and _works_in_place(spec, given))
+    raise DataError(
+        f"feature {', '.join(guilty) or 'of ' + place.name}", found=f"it changes {', '.join(spoilt)} of {place.name} in place",
+        wanted="inputs left as they are: other features read them too", mend=f"work on a copy: columns[{spoilt[0]!r}].copy()",
+    )  # fmt: skip
+
+
+def _works_in_place(spec: FeatureSpec, given: dict[str, FloatArray]) -> bool:
+    tried = {name: given[name].copy() for name in spec.inputs if name in given}
+    if len(tried) == len(spec.inputs):
+        spec.function(tried)
+    return any(not np.array_equal(column, given[name], equal_nan=True) for name, column in tried.items())
 
 
 def _group(tasks: Sequence[Task], settings: FeatureSettings) -> dict[str, FloatArray]:

@@ -1,8 +1,9 @@
 """What feature code opens while it is imported and while it runs: files, databases, connections, other programs.
 
 A table that a feature opens by itself has no `known_at`, and neither the prefix audit nor a replay can tell that it came
-from the future: it is there in both. Python tells of most openings by its audit events; libraries that open files in native
-code (polars, duckdb, pyarrow, h5py, pandas over them) do not, so their readers are wrapped, in this process only.
+from the future: it is there in both. Python tells of most openings by its audit events. What a library opens in native code
+is heard in two ways, in this process only: a file whose name a feature hands to any library counts as read (a fitted model,
+too), and the readers of libraries that take SQL, or are native through and through, are wrapped.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import re
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,23 +23,35 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).parents[1]
-CODE = {".py", ".pyc", ".so", ".pyd", ".dylib", ".dll", ".pth", ".nbi", ".nbc"}
+CODE = {".py", ".pyc", ".so", ".pyd", ".dylib", ".dll", ".nbi", ".nbc"}
 LIBRARIES = tuple(
-    sorted({os.path.realpath(place) for place in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)} - {os.sep})
+    sorted(
+        {os.path.realpath(place) + os.sep for place in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)} - {"//"}
+    )
 )
-SYSTEM = ("/usr/share/zoneinfo", "/etc/localtime", "/proc/", "/sys/", "/dev/", str(PACKAGE / "config"))
+STANDARD = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
+SYSTEM = ("/usr/share/zoneinfo/", "/etc/localtime", "/proc/", "/sys/", "/dev/")
+MEMORY = "/dev/shm/"  # noqa: S108 - the one place below /dev where files of a user lie
+OWN, SETTINGS = str(PACKAGE) + os.sep, str(PACKAGE / "config") + os.sep
 CALLS = {
     "sqlite3.connect", "socket.connect", "socket.getaddrinfo", "urllib.Request", "subprocess.Popen", "os.system",
     "os.posix_spawn", "os.exec",
 }  # fmt: skip
-NATIVE = {"polars", "duckdb", "pyarrow", "h5py", "pandas", "deltalake", "tables", "netCDF4", "zarr", "xarray", "connectorx"}
+NATIVE = {
+    "polars", "duckdb", "pyarrow", "h5py", "pandas", "deltalake", "tables", "netCDF4", "zarr", "xarray", "connectorx",
+    "safetensors",
+}  # fmt: skip
 READER = re.compile(
     r"(read_|scan_|open_|from_(csv|parquet|arrow|query)|parquet_|load_)\w+|connect|sql|query|query_df|execute|memory_map|OSFile|File"
-    r"|ParquetFile|ParquetDataset|dataset|open|DeltaTable|Dataset|HDFStore|ExcelFile"
+    r"|ParquetFile|ParquetDataset|dataset|open|input_stream|safe_open|SQLContext|DuckDBPyConnection|DeltaTable|Dataset|HDFStore|ExcelFile"
 )
 PATH = re.compile(r"[./\\\\*]")
 FILE_IN_SQL = re.compile(r"(read|scan)_\w+\s*\(|'[^']*[./][^']*'|\battach\b", re.IGNORECASE)
+BY_NEW = {"safe_open", "OSFile"}
+"""Native classes without an `__init__` to wrap, which nobody asks for as types."""
 SQL = {"sql", "query", "query_df", "execute"}
+_LONGEST = 4_096
+"""Characters of a path."""
 
 
 class Access(NamedTuple):
@@ -63,9 +77,13 @@ class Watch:
     def listening(self) -> Iterator[None]:
         """While feature code is imported or runs; what the stores read outside it does not count."""
         self._on = True
+        threading.setprofile(self._called)
+        sys.setprofile(self._called)
         try:
             yield
         finally:
+            sys.setprofile(None)
+            threading.setprofile(None)  # type: ignore[arg-type]
             self._on = False
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -75,6 +93,15 @@ class Watch:
             self._note(os.path.realpath(os.fsdecode(arguments[0])))
         elif self._on and event in CALLS:
             self._note(f"{event}: {_told(arguments)}")
+
+    def _called(self, frame: FrameType, event: str, _: object) -> None:
+        """A library that is handed the name of a file by code that is no library's reads it, in whatever way."""
+        caller = frame.f_back
+        if event != "call" or caller is None or not self._on or not _hands_over(caller.f_code.co_filename, frame.f_code):
+            return
+        for value in [frame.f_locals.get(name) for name in _arguments(frame.f_code)]:
+            if isinstance(value, str | os.PathLike) and _is_file(value) and not _allowed(value):
+                self._note(os.path.realpath(value))
 
     def _import(self, name: str) -> None:
         """A native reader that is imported late is loaded here first, so that whoever asked for it gets it wrapped."""
@@ -102,17 +129,18 @@ class Watch:
         for name, value in list(vars(module).items()):
             if not READER.fullmatch(name) or not callable(value) or getattr(value, "tells", False) is True:
                 continue
-            if isinstance(value, type):
+            if isinstance(value, type) and name not in BY_NEW:
                 self._wrap_class(f"{top}.{name}", value)
             else:
                 setattr(module, name, made.setdefault(id(value), self._telling(f"{top}.{name}", value)))
 
     def _wrap_class(self, name: str, reader: type) -> None:
-        """Let the constructor of a class tell; one of native code cannot be changed, and its library has functions beside it."""
-        made = vars(reader).get("__init__")
-        if made is not None and not getattr(made, "tells", False):
-            with suppress(TypeError):
-                reader.__init__ = self._telling(name, made)  # type: ignore[misc]
+        """Let constructor and queries of a class tell; one of native code may refuse, and has functions beside it."""
+        for method in ("__init__", *sorted(SQL)):
+            made = vars(reader).get(method)
+            if made is not None and not getattr(made, "tells", False):
+                with suppress(TypeError):
+                    setattr(reader, method, self._telling(name if method == "__init__" else f"{name}.{method}", made))
 
     def _telling(self, name: str, reader: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(reader, updated=())
@@ -153,7 +181,28 @@ class Watch:
 
 @functools.cache
 def _of_library(file: str) -> bool:
-    return os.path.realpath(file).startswith(LIBRARIES)
+    return os.path.realpath(file).startswith(LIBRARIES) and not _within(file, OWN)
+
+
+@functools.cache
+def _hands_over(caller: str, called: CodeType) -> bool:
+    """Whether code of the file `caller`, no library's, calls a library; the standard one only names files, or tells by itself."""
+    file = called.co_filename
+    standard = file.startswith(("<frozen", STANDARD)) and "site-packages" not in file
+    return not standard and caller != __file__ and not _of_library(caller) and _of_library(file)
+
+
+@functools.cache
+def _arguments(code: CodeType) -> tuple[str, ...]:
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _is_file(value: str | os.PathLike[str]) -> bool:
+    return len(os.fspath(value)) < _LONGEST and Path(value).is_file()
+
+
+def _within(path: str, folder: str) -> bool:
+    return os.path.realpath(path).startswith(folder)
 
 
 def _reads(path: object, mode: str | None, flags: int) -> bool:
@@ -166,9 +215,14 @@ def _reads(path: object, mode: str | None, flags: int) -> bool:
 
 
 def _allowed(path: object) -> bool:
-    """Code, libraries and what the system keeps: they hold no table of a user's."""
+    """Code, settings, libraries and what the system keeps: they hold no table of a user's."""
     place = os.path.realpath(os.fsdecode(path))  # type: ignore[arg-type]
-    return Path(place).suffix in CODE or place.startswith((*LIBRARIES, *SYSTEM))
+    suffix = Path(place).suffix
+    if suffix in CODE:
+        return True
+    if place.startswith(OWN):  # it may lie among the libraries, and a user's own table in it
+        return suffix == ".yaml" and place.startswith(SETTINGS)
+    return place.startswith((*LIBRARIES, *SYSTEM)) and not place.startswith(MEMORY)
 
 
 def _told(arguments: tuple[Any, ...]) -> str:

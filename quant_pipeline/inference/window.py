@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -58,7 +59,8 @@ def context_window(experiment: Experiment, calendar: str) -> timedelta:
 
 def inputs_hash(experiment: Experiment) -> str:
     """Sixteen hex digits over the settings that shape features; a bundle answers only for those it was trained with."""
-    shaped = experiment.model_dump_json(include={"features", "ladder", "primary", "news", "foundation"})
+    shaping = {"features", "ladder", "primary", "news", "macro", "foundation"}
+    shaped = json.dumps(experiment.model_dump(mode="json", include=shaping), sort_keys=True)
     return hashlib.sha256(shaped.encode()).hexdigest()[:16]
 
 

@@ -57,7 +57,7 @@ def releases(house: House) -> ReleaseStore:
     """Macro vintages as they came."""
     from quant_pipeline.sources.macro.releases import ReleaseStore
 
-    return ReleaseStore(house.workplace.shared / "releases")
+    return ReleaseStore(house.workplace.releases)
 
 
 def embeddings(house: House, symbol: str) -> EmbeddingStore:

@@ -52,6 +52,22 @@ def test_two_simulated_markets_never_meet(default, market):
         assert getattr(settled(default), name) != getattr(settled(other), name), name
 
 
+@pytest.mark.parametrize(
+    "dated", [{"lag_days": {"CPIAUCSL": 90}}, {"lag_days": {"CPIAUCSL": 91}}, {"hours": {"CPIAUCSL": "08:30"}}], ids=str
+)
+def test_releases_that_are_dated_otherwise_never_meet(default, dated):
+    other = changed(default, macro=dated)
+    assert settled(default, QUANT_PROFILE="files").releases != settled(other, QUANT_PROFILE="files").releases
+    assert settled(other, QUANT_PROFILE="files").raw == settled(default, QUANT_PROFILE="files").raw
+    assert settled(other).releases == settled(default).releases  # the simulated market says itself when it tells
+
+
+def test_releases_of_two_folders_never_meet(default):
+    folders = [settled(default, QUANT_PROFILE="files", QUANT_MACRO=place).releases for place in ("", "/one", "/two", "/two/")]
+    assert len(set(folders)) == 3
+    assert folders[2] == folders[3]
+
+
 def test_a_simulated_market_does_not_touch_the_worlds_of_real_bars(default):
     other = changed(default, simulated={**default.simulated.model_dump(), "seed": 8})
     assert settled(default, QUANT_PROFILE="yahoo") == settled(other, QUANT_PROFILE="yahoo")

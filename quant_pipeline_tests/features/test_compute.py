@@ -47,6 +47,19 @@ def test_a_function_is_called_once_for_all_its_features(place, settings):
     assert np.array_equal(columns["made_2_15m"], 2 * place.columns["close"][place.row])
 
 
+def test_a_function_that_changes_its_inputs_is_named_whatever_others_made_of_them(minute_bars, settings):
+    def centred(columns):
+        close = columns["close"]
+        close -= close.mean()
+        return close
+
+    bars = build_ladder(minute_bars(days=14), ("15m",))["15m"]
+    place = rung_place("15m", bars, microseconds(bars["known_at"]), need=bars.height)
+    honest = _spec("honest", lambda columns: np.sqrt(np.where(columns["close"] > 0, 1.0, np.nan)))
+    with pytest.raises(DataError, match=r"feature centred: found it changes close of 15m in place"):
+        run([Task(_spec("centred", centred), place), Task(honest, place)], settings)
+
+
 @pytest.mark.parametrize("block", [97, 1_000])
 def test_blocks_of_any_length_give_the_same_bytes(place, together, settings, monkeypatch, block):
     monkeypatch.setattr(compute, "BLOCK", block)

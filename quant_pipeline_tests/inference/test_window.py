@@ -125,4 +125,7 @@ def test_inputs_hash_counts_features_only(small_experiment):
     assert changed(news={"encoder": "finbert"}) != same
     assert changed(foundation={"model": "amazon/chronos-bolt-tiny"}) != same
     assert changed(ladder=["1m", "1h"]) != same
+    assert changed(macro={"lag_days": {"CPIAUCSL": 90}}) != same
+    lags = [{"CPIAUCSL": 90, "DGS10": 10}, {"DGS10": 10, "CPIAUCSL": 90}]
+    assert changed(macro={"lag_days": lags[0]}) == changed(macro={"lag_days": lags[1]})
     assert changed(features={**small_experiment.features.model_dump(), "zscore_window": 31}) != same

@@ -93,3 +93,20 @@ def test_moments_are_decisions_in_order_the_same_for_a_seed_and_few(features, ba
 def test_a_short_table_is_asked_too(features, bars):
     few = features.head(12)
     assert 0 < len(asked(few, bars)) < 12
+
+
+@pytest.mark.parametrize("weeks", [6, 17, 52])
+def test_every_hour_of_the_day_is_asked_and_the_weeks_are_spread_over_them(weeks):
+    opened = pl.datetime_range(START, START + timedelta(weeks=weeks) - HOUR, HOUR, time_unit="us", eager=True)
+    close = 100 * np.exp(np.random.default_rng(2).normal(0, 0.001, len(opened)).cumsum())
+    bars = pl.DataFrame({"timestamp": opened, "known_at": opened + HOUR, "close": close}).with_columns(
+        session_open=pl.col("timestamp").dt.truncate("1d"),
+        session_close=pl.col("timestamp").dt.truncate("1d") + 24 * HOUR,
+        n_source=60,
+    )
+    features = bars.select("timestamp", decision_at="known_at", dense="close")
+    chosen = audit_moments(features, bars, ("America/New_York",), seed=3)
+    assert chosen["decision_at"].dt.hour().n_unique() == 24
+    weekly = chosen.filter(pl.col("kind") == "week")["decision_at"]
+    assert weekly.dt.truncate("1w").n_unique() == len(weekly) >= weeks - 2
+    assert weekly.dt.hour().value_counts()["count"].max() <= weeks // 24 + 2
