@@ -55,5 +55,5 @@ def read_mapping(text: str) -> dict[str, Any]:
         raise ValueError(message) from None
     if not isinstance(value, dict):
         message = f"{type(value).__name__}, no mapping of keys to values"
-        raise ValueError(message)
+        raise ValueError(message)  # noqa: TRY004 - it is the text that is wrong
     return value

@@ -19,8 +19,9 @@ SHIPPED = [*EXPERIMENTS.parent.glob("*.yaml"), *EXPERIMENTS.glob("*.yaml")]
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("4:1", "4:1"), ("010", "010"), ("no", "no"), ("on", "on"), ("0x10", "0x10"), ("1:30:00", "1:30:00"), ("true", True), ("-5", -5),
-        ("1_000", 1000), ("1e9", 1e9), ("2.5", 2.5), (".5", 0.5), ("-.inf", float("-inf")), ("null", None), ("'5'", "5"), ("0", 0),
+        ("4:1", "4:1"), ("010", "010"), ("no", "no"), ("on", "on"), ("0x10", "0x10"), ("1:30:00", "1:30:00"), ("true", True),
+        ("-5", -5), ("1_000", 1000), ("1e9", 1e9), ("2.5", 2.5), (".5", 0.5), ("-.inf", float("-inf")), ("null", None),
+        ("'5'", "5"), ("0", 0),
     ],
 )  # fmt: skip
 def test_scalars_are_what_they_look_like(written, read):
