@@ -95,7 +95,7 @@ def refused_by_disk(error: BaseException | None) -> StorageError | None:
 
 
 def _swap(temporary: Path, path: Path) -> None:
-    if not temporary.is_dir():
+    if not temporary.is_dir() and not path.is_dir():
         temporary.replace(path)
         return
     old = _beside(path)

@@ -281,3 +281,14 @@ def test_a_cause_that_leads_back_to_itself_ends():
     assert refused_by_disk(itself) is None
     second.__cause__ = OSError(errno.ENOSPC, "full", "/lake/x")
     assert refused_by_disk(first).thing == "/lake/x"
+
+
+@pytest.mark.parametrize("in_its_place", ["folder", "full folder", "dead link"])
+def test_what_stands_in_the_place_of_a_file_gives_way(tmp_path, in_its_place):
+    path = tmp_path / "labels.parquet"
+    path.symlink_to(tmp_path / "nowhere") if in_its_place == "dead link" else path.mkdir()
+    if in_its_place == "full folder":
+        (path / "other").write_text("x")
+    write_parquet(path, pl.DataFrame({"a": [1]}))
+    assert read_parquet(path, "none")["a"].to_list() == [1]
+    assert [each.name for each in tmp_path.iterdir()] == ["labels.parquet"]

@@ -24,6 +24,8 @@ RATIOS = ((3, 2), *((many, 1) for many in (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 
 """Smaller ones (5:4, 11:10) cannot be told from news: Apple opened 15 % lower on 2020-03-16."""
 TOLERANCE = 0.10
 """Of a log ratio: how far a split's own session may move besides. No session of 20 real files opens within it of 3:2."""
+_TENFOLD = 10.5
+"""Beyond it no market moves from one session to the next: every jump is told, of whatever ratio."""
 _LEVEL_BARS = 30  # bars on each side whose median is the level: a bad print at the open is no split
 _DAY = (pl.col("session_close") - pl.duration(microseconds=1)).dt.date()
 _LISTED = 5
@@ -127,4 +129,11 @@ def _ratio(edge: float, level: float, known: dict[str, float]) -> str | None:
     """Name of the known ratio nearest to the jump, if neither the jump nor the change of level is far from it."""
     name = min(known, key=lambda each: abs(math.log(edge) - known[each]))
     far = max(abs(math.log(value) - known[name]) for value in (edge, level))
-    return name if far <= TOLERANCE else None
+    return name if far <= TOLERANCE else _other_unit(edge, level)
+
+
+def _other_unit(edge: float, level: float) -> str | None:
+    """The ratio of a jump so far that only another unit, or another symbol, explains it."""
+    if min(abs(math.log(edge)), abs(math.log(level))) < math.log(_TENFOLD) or (edge > 1) != (level > 1):
+        return None
+    return f"{edge:.0f}:1" if edge > 1 else f"1:{1 / edge:.0f}"

@@ -9,6 +9,7 @@ from datetime import time, timedelta
 from math import isqrt
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 from zoneinfo import available_timezones
 
 import pydantic
@@ -22,6 +23,9 @@ from quant_pipeline.errors import ConfigError
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
 HOLDOUT = "holdout"
+CENTURY = 36_500
+"""Most days that a setting may name."""
+_LONGEST_NAME = 200
 FEWEST_GROUPS = 3
 """Of a combinatorial scheme: of two, each pair is everything."""
 
@@ -43,6 +47,13 @@ class FeatureSettings(Settings):
     others_max_age: Duration = timedelta(days=4)
     zscore_window: int = pydantic.Field(default=500, ge=2)
     zscore_min_periods: int = pydantic.Field(default=50, ge=2)
+
+    @pydantic.model_validator(mode="after")
+    def _periods_fit_the_window(self) -> Self:
+        if self.zscore_min_periods > self.zscore_window:
+            message = f"zscore_min_periods ({self.zscore_min_periods}) at most zscore_window ({self.zscore_window})"
+            raise ValueError(message)
+        return self
 
 
 class LabelSettings(Settings):
@@ -168,7 +179,9 @@ class EnsembleSettings(Settings):
 class CalibrationSettings(Settings):
     """Calibrators that compete on out-of-sample log-loss."""
 
-    methods: tuple[Literal["none", "temperature", "isotonic"], ...] = ("none", "temperature", "isotonic")
+    methods: tuple[Literal["none", "temperature", "isotonic"], ...] = pydantic.Field(
+        default=("none", "temperature", "isotonic"), min_length=1
+    )
 
 
 class ChampionSettings(Settings):
@@ -176,7 +189,7 @@ class ChampionSettings(Settings):
 
     metric: Literal["log_loss", "brier"] = "log_loss"
     min_improvement: float = pydantic.Field(default=0.0, ge=0)
-    max_age_days: int = pydantic.Field(default=30, ge=1)
+    max_age_days: int = pydantic.Field(default=30, ge=1, le=CENTURY)
 
 
 class SignalSettings(Settings):
@@ -223,11 +236,11 @@ class SimulatedSettings(Settings):
 class Experiment(Settings):
     """Everything that decides what is trained and how; two equal experiments on equal data give equal bytes."""
 
-    name: str = pydantic.Field(min_length=1, max_length=100, pattern=r"^[^./\\]")  # it names a folder
+    name: str = pydantic.Field(min_length=1, max_length=100, pattern=r"^[^./\\\x00-\x1f][^\x00-\x1f]*$")  # it names a folder
     seed: int = pydantic.Field(default=7, ge=0, lt=2**31)
     primary: Timeframe = "1h"
     ladder: tuple[Timeframe, ...] = LADDER
-    history_days: int | None = pydantic.Field(default=365, ge=7)
+    history_days: int | None = pydantic.Field(default=365, ge=7, le=CENTURY)
     regime_states: int = pydantic.Field(default=3, ge=2, le=8)
     simulated: SimulatedSettings = SimulatedSettings()
     features: FeatureSettings
@@ -245,6 +258,14 @@ class Experiment(Settings):
     signal: SignalSettings = SignalSettings()
     drift: DriftSettings = DriftSettings()
 
+    @pydantic.field_validator("name")
+    @classmethod
+    def _fits_a_folder(cls, name: str) -> str:
+        if len(quote(name)) > _LONGEST_NAME:
+            message = f"a name of at most {_LONGEST_NAME} characters when it is written as a folder's, {quote(name)[:20]}…"
+            raise ValueError(message)
+        return name
+
     @property
     def rungs(self) -> tuple[Timeframe, ...]:
         """Every rung whose bars are made: the ladder, then the coarse ones."""
@@ -253,10 +274,12 @@ class Experiment(Settings):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [model.name for model in self.models]
+        coarse = self.features.coarse
         problems = {
+            "features.coarse names no rung of ladder": not set(coarse).isdisjoint(self.ladder),
+            "ladder and features.coarse name each rung once": any(len(set(one)) < len(one) for one in (self.ladder, coarse)),
             f"primary {self.primary} stands in ladder {list(self.ladder)}": self.primary not in self.ladder,
             "ladder starts with 1m, the raw bars": "1m" not in self.ladder,
-            "features.coarse names no rung of ladder": not set(self.features.coarse).isdisjoint(self.ladder),
             f"models are named once each, not {names}": len(set(names)) != len(names),
             f"signal.fallback {self.signal.fallback!r} is one of models {names}": self.signal.fallback not in names,
         }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _SATURDAY = 5  # of `date.weekday`
+_LONGEST_LAG = 3_650
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def wrong_lag(series: str, days: int) -> str | None:
     known = PUBLICATIONS.get(series)
     if days < 0:
         return f"zero or more days for {series}, from the period to the release"
+    if days > _LONGEST_LAG:
+        return f"at most {_LONGEST_LAG} days for {series}"
     if known is None or days >= known.lag_days:
         return None
     return f"{known.lag_days} days or more for {series}, since {known.because}: less is look-ahead"
@@ -115,5 +118,7 @@ def wrong_lag(series: str, days: int) -> str | None:
 
 def wrong_hour(series: str, at: time) -> str | None:
     """Why `at` in New York cannot be when `series` is released; None where it can."""
+    if at.tzinfo is not None:
+        return f'a time without offset for {series}, New York\'s, such as "08:30"'
     known = PUBLICATIONS.get(series)
     return f"{known.hour:%H:%M} or later for {series}, before which none was released" if known and at < known.hour else None

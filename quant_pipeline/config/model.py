@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import types
 import typing
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import pydantic
-import yaml
 
+from quant_pipeline.config.plain_yaml import read_mapping
 from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.errors import ConfigError
 
@@ -22,7 +23,13 @@ def _timeframe(value: str) -> str:
 
 
 def _duration(value: object) -> object:
-    return duration(value) if isinstance(value, str) and value[-1:] in "mhdw" else value
+    if isinstance(value, str) and not value.startswith(("P", "-P")):  # settings beside a model are written as ISO 8601
+        if value[-1:] in "mhdw":
+            return duration(value)
+    elif isinstance(value, timedelta | str):
+        return value
+    message = "a whole number and its unit, such as 30m, 5h, 2d or 1w"
+    raise ValueError(message)
 
 
 Timeframe = Annotated[str, pydantic.AfterValidator(_timeframe)]
@@ -32,9 +39,19 @@ Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
 
 
 class Settings(pydantic.BaseModel):
-    """Frozen, no unknown keys, every default validated."""
+    """Frozen, no unknown keys, every default validated; numbers are finite, and true is no number."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, field: pydantic.ValidationInfo) -> object:
+        kinds = _kinds(cls.model_fields[str(field.field_name)].annotation)
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
+        if kinds & {int, float} and bool not in kinds and any(isinstance(each, bool) for each in inner):
+            message = "a number"
+            raise ValueError(message)
+        return value
 
     @classmethod
     def parse(cls, value: dict[str, Any], where: str) -> Self:
@@ -46,22 +63,14 @@ class Settings(pydantic.BaseModel):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; raises `ConfigError` for a missing, unreadable or non-mapping file."""
+    """Read a YAML mapping; raises `ConfigError` for a missing, unreadable or non-mapping file, or a key that stands twice."""
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        told = " ".join(str(error).split())
+        return read_mapping(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # no text is a ValueError, too
         raise ConfigError(
-            str(path), found=told, wanted="a readable YAML file", mend="check the path and the indentation"
-        ) from None
-    if not isinstance(value, dict):
-        raise ConfigError(
-            str(path),
-            found=type(value).__name__,
-            wanted="a mapping of keys to values",
-            mend="see quant_pipeline/config for examples",
-        )
-    return value
+            str(path), found=" ".join(str(error).split()), wanted="a readable YAML file of keys and values, each key once",
+            mend="check the path, that line and the indentation; see quant_pipeline/config for examples",
+        ) from None  # fmt: skip
 
 
 def _translate(cls: type[Settings], error: pydantic.ValidationError, where: str) -> ConfigError:
@@ -95,3 +104,9 @@ def _settings_in(annotation: Any) -> type[Settings] | None:
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias) and issubclass(annotation, Settings):
         return annotation
     return next((found for arg in typing.get_args(annotation) if (found := _settings_in(arg))), None)
+
+
+def _kinds(annotation: Any) -> set[type]:
+    """The plain types in an annotation, those of a union or a collection too."""
+    found: set[type] = set().union(*map(_kinds, typing.get_args(annotation)))
+    return found or ({annotation} if isinstance(annotation, type) else set())

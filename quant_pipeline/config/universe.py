@@ -173,6 +173,12 @@ class Universe(Settings):
             if unknown:
                 message = f"symbols.{name}.correlated names only symbols of this file (unknown: {', '.join(unknown)})"
                 raise ValueError(message)
+            if name in symbol.correlated or len(set(symbol.correlated)) < len(symbol.correlated):
+                message = f"symbols.{name}.correlated names others, each once, not {', '.join(symbol.correlated)}"
+                raise ValueError(message)
+            if name in self.auxiliary:
+                message = f"{name} once, under symbols (it is traded) or under auxiliary"
+                raise ValueError(message)
         return self
 
     @property

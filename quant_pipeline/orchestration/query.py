@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
 
-from quant_pipeline.errors import ConfigError
+from quant_pipeline.errors import ConfigError, DataError
+from quant_pipeline.files import verify
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.io_managers import remake
 
 SYMBOL_OF_FILE = "regexp_extract(filename, '([^/]+)\\.parquet$', 1) AS symbol"
 FOLD_OF_FILE = "regexp_extract(filename, '/([^/]+)/[^/]+$', 1) AS fold"
 
 
 @contextmanager
-def lake_connection(house: House) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory connection in UTC whose views read the lake's Parquet files: `features`, `bars_1h`, `signals`, …"""
+def lake_connection(house: House, without: Collection[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory connection in UTC whose views read the lake's Parquet files: `features`, `bars_1h`, `signals`, …
+
+    Tables `without` have no view.
+    """
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone='UTC'")
         for name, pattern in sorted(tables(house).items()):
+            if name in without:
+                continue
             source = connection.read_parquet(pattern, filename=True, union_by_name=True)
             added = [SYMBOL_OF_FILE] if "symbol" not in source.columns else []
             added += [FOLD_OF_FILE] if "/*/" in pattern and "fold" not in source.columns else []
@@ -30,8 +39,17 @@ def lake_connection(house: House) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def ask(house: House, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and rows of the answer to `query` over the lake; raises `ConfigError` for SQL that DuckDB refuses."""
-    with lake_connection(house) as connection:
+    """Column names and rows of the answer to `query` over the lake.
+
+    Raises:
+        ConfigError: SQL that DuckDB refuses.
+        DataError: a damaged file of a table that the query names; others have no view as long as they are damaged.
+    """
+    broken = _damaged(house)
+    asked = next((name for name in broken if re.search(rf"\b{name}\b", query)), None)
+    if asked:
+        raise broken[asked]
+    with lake_connection(house, broken) as connection:
         try:
             answer = connection.sql(query)
             return (answer.columns, answer.fetchall()) if answer is not None else ([], [])
@@ -39,6 +57,29 @@ def ask(house: House, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
             raise ConfigError(
                 "query", found=str(error), wanted="DuckDB SQL", mend="`quant sql 'show tables'` lists the tables"
             ) from error
+
+
+def _damaged(house: House) -> dict[str, DataError]:
+    """What is wrong with a file of the table, by the table's name."""
+    found = {}
+    for name, pattern in tables(house).items():
+        for path in sorted(house.workplace.lake.glob(str(Path(pattern).relative_to(house.workplace.lake)))):
+            try:
+                verify(path, _mend(house, path))
+            except DataError as error:
+                found[name] = error
+    return found
+
+
+def _mend(house: House, path: Path) -> str:
+    """The way out for a damaged table."""
+    place = path.relative_to(house.workplace.lake)
+    if place.parts[0] == "signals":
+        return f"delete it and run: quant predict '{path.stem}'; the JSON files of the signals are kept"
+    *asset, last = place.parts[:-1]
+    if last in house.experiment.splits.fold_names:
+        return remake(dg.AssetKey(asset), f"{last}|{path.stem}")
+    return remake(dg.AssetKey([*asset, last]), path.stem)
 
 
 def tables(house: House) -> dict[str, str]:

@@ -20,6 +20,8 @@ _AFTER_TIME = r"(?::\d{2}(?:\.\d+)?|T\d{4,6})\s*"  # so that the day of 2025-07-
 _FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y%m%d %H:%M:%S%.f", "%Y%m%d %H%M%S", "%Y%m%d %H:%M", "%Y-%m-%d")
 _BROKER = re.compile(r"(.+?)([+-]\d{1,2})h")  # America/New_York+7h
 _YEAR_LAST = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{4}|\d{2})\b")
+_HOUR = re.compile(r"%-?[HI]")
+_MINUTE = re.compile(r"%-?[MTRXc]")
 _SUMMER_TIME = 60  # minutes by which the offsets of one zone differ over a year
 _SHOWN = 3
 
@@ -90,8 +92,16 @@ def _from_datetimes(values: pl.Series, timezone: str | None, thing: str) -> pl.S
 def _from_format(values: pl.Series, timezone: str | None, thing: str, form: str, lines: pl.Series) -> pl.Series:
     text = values.str.strip_chars()
     chrono = form.replace(".%f", "%.f")  # %f alone counts nanoseconds there
+    if _HOUR.search(form) and not _MINUTE.search(form):  # which polars refuses: the hour is a whole one
+        text, chrono = text + " 00", f"{chrono} %M"
     zoned = "%z" in form
-    read = text.str.to_datetime(chrono, time_unit="us", time_zone="UTC" if zoned else None, strict=False, ambiguous="raise")
+    try:
+        read = text.str.to_datetime(chrono, time_unit="us", time_zone="UTC" if zoned else None, strict=False, ambiguous="raise")
+    except pl.exceptions.PolarsError as error:
+        raise ConfigError(
+            "files.time_format", found=f"{form!r} ({str(error).splitlines()[0]})", wanted="a format that tells date and time",
+            mend='write it in universe.yaml with directives such as "%d.%m.%Y %H:%M:%S", or export the time as ISO 8601 text',
+        ) from None  # fmt: skip
     refuse_text(values, read, thing, f"a time written {form} (`files.time_format`)", lines)
     return read if zoned else _localise(read, timezone, thing)
 

@@ -29,12 +29,21 @@ def own_rows(table: Table, settings: FileFormat, symbol: str, name: str) -> Tabl
     """
     wanted = settings.symbol or symbol
     for column in _telling(table.frame, settings):
-        values = table.frame[column].cast(pl.String).str.strip_chars()
+        values = _names(table.frame[column], name)
         own = (values == wanted).fill_null(value=False)
         if not own.any():
             raise _of_others(values, column, wanted, name)
         table = Table(table.frame.filter(own), table.lines.filter(own), table.text)
     return table
+
+
+def _names(column: pl.Series, name: str) -> pl.Series:
+    if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary):
+        raise DataError(
+            f"{name}: column {column.name!r}", found=f"dtype {column.dtype}", wanted="text",
+            mend="write the symbol as text where the file is made, or leave the column out",
+        )  # fmt: skip
+    return column.cast(pl.String).str.strip_chars()
 
 
 def _telling(frame: pl.DataFrame, settings: FileFormat) -> list[str]:

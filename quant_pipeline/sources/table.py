@@ -63,10 +63,16 @@ def _text(path: Path) -> bytes:
     raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
     try:
         if raw.startswith(_WIDE_MARKS):
-            return raw.decode("utf-16").encode()
-        return raw.decode("utf-8-sig").encode() if b"\0" not in raw[:_HEAD] else _no_text(path, "zero bytes, as UTF-16 has")
+            return _lines(raw.decode("utf-16").encode())
+        text = raw.decode("utf-8-sig").encode() if b"\0" not in raw[:_HEAD] else _no_text(path, "zero bytes, as UTF-16 has")
+        return _lines(text)
     except UnicodeDecodeError as error:
         return _no_text(path, f"byte {error.object[error.start]:#04x} at position {error.start}")
+
+
+def _lines(text: bytes) -> bytes:
+    """With lines that end in a line feed, where they all end in a carriage return."""
+    return text if b"\n" in text else text.replace(b"\r", b"\n")
 
 
 def _no_text(path: Path, found: str) -> bytes:
@@ -82,6 +88,7 @@ def _read_csv(text: bytes, name: str, settings: FileFormat) -> Table:
     separator = max(_SEPARATORS, key=head[0].count)
     if settings.header:
         _check_header(head, name, settings)
+    _check_last_line(body, len(_fields(head[0])), name)
     frame = pl.read_csv(
         body, separator=separator, infer_schema=False, null_values=_ABSENT_TEXT, has_header=settings.header, raise_if_empty=True
     )
@@ -111,9 +118,22 @@ def _check_header(head: list[str], name: str, settings: FileFormat) -> None:
         )  # fmt: skip
 
 
+def _check_last_line(body: bytes, width: int, name: str) -> None:
+    """Refuse a last line that is cut: its last number may be cut, too, and would pass for another."""
+    rest = body[body.rfind(b"\n") + 1 :].decode(errors="replace")
+    if 0 < len(_fields(rest)) < width:
+        raise DataError(
+            f"{name}, last line", found=f"{rest[:60]!r}, without an end of line", wanted=f"{width} values",
+            mend="wait until it is written whole, copy it again, or remove that line",
+        )  # fmt: skip
+
+
 def _fields(line: str) -> list[str]:
     separator = max(_SEPARATORS, key=line.count)
-    return next(csv.reader([line.replace("\0", "")], delimiter=separator), [])
+    try:
+        return next(csv.reader([line.replace("\0", "")], delimiter=separator), [])
+    except csv.Error:  # a carriage return inside the line, a field beyond csv's limit
+        return line.split(separator)
 
 
 def _names_bars(fields: list[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -144,3 +145,13 @@ def test_later_bars_change_nothing_before_them(cut, ratio):
     raw = split(feed(), factor, OPENED["NYSE"], 0.97)
     whole = clean_bars(raw, "NYSE", rules=declared(ratio))[0]
     assert clean_bars(raw.head(cut), "NYSE", rules=declared(ratio))[0].equals(whole.head(cut))
+
+
+@pytest.mark.parametrize("ratio", [60, 100, 200, 1_000, 31_103.5, 1 / 75, 1e-3, 1e-6])
+def test_no_market_moves_tenfold_overnight(ratio):
+    raw = split(feed(), ratio, OPENED["NYSE"], 1.02)
+    with pytest.raises(DataError, match="a jump at the session of 2020-08-31") as told:
+        clean_bars(raw, "NYSE", rules=CleaningRules(symbol="AAPL"))
+    name = re.search(r'ratio: "([^"]+)"', str(told.value))[1]
+    clean_bars(raw, "NYSE", rules=declared(name))
+    assert clean_bars(raw, "NYSE", rules=declared("none"))[0].height == raw.height

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from quant_pipeline.errors import ConfigError
+from quant_pipeline.errors import ConfigError, DataError
 from quant_pipeline.orchestration.query import ask, tables
 
 TABLES = {
@@ -64,3 +64,26 @@ def test_sql_that_duckdb_refuses_is_told_in_our_words(house, query, told):
     with pytest.raises(ConfigError, match="show tables") as caught:
         ask(house, query)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "mend"),
+    [
+        ("labels", "labels/BTC-USD.parquet", "quant materialize 'labels/BTC-USD'"),
+        ("bars_1h", "bars/1h/BTC-USD.parquet", "quant materialize 'bars/1h/BTC-USD'"),
+        ("oof_predictions", "oof_predictions/fold_01/BTC-USD.parquet", "quant materialize 'oof_predictions/BTC-USD/fold_01'"),
+        ("signals", "signals/BTC-USD.parquet", "quant predict 'BTC-USD'"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_table_is_named_with_its_mend_and_the_others_answer(home, name, file, mend, damage):
+    house = home.house()
+    path = house.workplace.lake / file
+    content = path.read_bytes()
+    flipped = content[:40] + bytes([content[40] ^ 4]) + content[41:]
+    path.write_bytes({"flip": flipped, "cut": content[:-200], "empty": b""}[damage])
+    with pytest.raises(DataError, match=mend) as told:
+        ask(house, f"select count(*) from {name}")  # noqa: S608
+    assert str(path) in str(told.value)
+    assert (name,) not in ask(house, "show tables")[1]
+    assert ask(house, "select count(*) from splits")[1][0][0] > 0

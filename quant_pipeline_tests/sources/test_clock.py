@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from quant_pipeline.bars.moments import UTC_MICROSECONDS
-from quant_pipeline.errors import ConfigError, DataError
+from quant_pipeline.errors import ConfigError, DataError, QuantError
 from quant_pipeline.sources.clock import to_utc
 
 AT = datetime(2025, 7, 1, 9, 30, tzinfo=UTC)
@@ -176,3 +176,18 @@ def test_midnight_of_the_broker_is_five_in_the_afternoon_of_new_york():
 def test_a_broker_clock_that_is_none(zone):
     with pytest.raises(ConfigError, match=r"files\.timezone.*America/New_York\+7h"):
         to_utc(pl.Series(["2025-07-01 09:30"]), zone, "f")
+
+
+@pytest.mark.parametrize(
+    ("form", "text"), [("%Y%m%d%H", "2025070113"), ("%Y-%m-%d %I %p", "2025-07-01 01 PM"), ("%d.%m.%Y %H", "01.07.2025 13")]
+)
+def test_a_format_may_leave_out_the_minutes(form, text):
+    read = to_utc(pl.Series([text, None]), "UTC", "SPY.csv", time_format=form)
+    assert read.to_list() == [datetime(2025, 7, 1, 13, tzinfo=UTC), None]
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %I:%M", "%j %Y-%m-%d %q", "%Y-%m-%d %c %!"])
+def test_a_format_that_tells_no_time_is_refused_by_name(form):
+    with pytest.raises(QuantError, match=r"files\.time_format") as told:
+        to_utc(pl.Series(["2025-07-01 01:30"]), "UTC", "SPY.csv", time_format=form)
+    assert "\n" not in str(told.value)

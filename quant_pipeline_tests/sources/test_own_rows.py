@@ -10,6 +10,8 @@ import pytest
 from quant_pipeline.config.universe import FileFormat
 from quant_pipeline.errors import DataError
 from quant_pipeline.sources.dialect import read_bars
+from quant_pipeline.sources.own_rows import own_rows
+from quant_pipeline.sources.table import Table
 
 START = datetime(2025, 7, 1, 13, 30, tzinfo=UTC)
 
@@ -62,3 +64,10 @@ def test_numbered_instruments(read):
 def test_one_name_of_several_contracts_is_one_series(read):
     rolled = pl.concat([bars(1.0, symbol="SPY", instrument_id=7), bars(1.5, symbol="SPY", instrument_id=8)])
     assert len(read(rolled)) == 8
+
+
+@pytest.mark.parametrize("symbol", [["SPY"], {"name": "SPY"}, b"SPY"], ids=["list", "struct", "binary"])
+def test_a_symbol_that_is_no_text_is_refused(symbol):
+    table = Table(pl.DataFrame({"symbol": [symbol], "close": [1.0]}), pl.Series([2]), text=False)
+    with pytest.raises(DataError, match=r"SPY.parquet: column 'symbol': found dtype .*wanted text"):
+        own_rows(table, FileFormat(), "SPY", "SPY.parquet")

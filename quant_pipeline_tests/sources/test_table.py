@@ -157,3 +157,25 @@ def test_two_columns_of_time(read):
     text = TEXT.replace("timestamp", "time,Time").replace("Z,", "Z,2025-07-01 13:30:00Z,")
     with pytest.raises(DataError, match=r"column 'timestamp'.*'time' \(column 1\) and 'Time' \(column 2\)"):
         read(text)
+
+
+def test_lines_that_end_in_carriage_returns(read, whole):
+    assert read(TEXT.replace("\n", "\r")).equals(whole)
+
+
+@pytest.mark.parametrize("first", ["a," * 200_000, f'"{"a" * 200_000}"', "\r,\r,"])
+def test_a_header_that_is_none_is_refused(read, first):
+    with pytest.raises(DataError, match="To mend"):
+        read(f"{first}\n{TEXT}")
+
+
+@pytest.mark.parametrize("cut", [4, 8, 12, 30])
+@pytest.mark.parametrize("header", [True, False])
+def test_a_last_line_that_is_cut_is_refused(read, cut, header):
+    content = TEXT[:-cut] if header else TEXT.partition("\n")[2][:-cut]
+    with pytest.raises(DataError, match=r"last line: found '2025-07-01 .*without an end of line.*until it is written"):
+        read(content, header=header, columns={} if header else BY_POSITION)
+
+
+def test_a_last_line_may_lack_its_end(read, whole):
+    assert read(TEXT.rstrip()).equals(whole)
