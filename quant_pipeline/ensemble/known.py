@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quant_pipeline.bars.moments import to_microseconds
 from quant_pipeline.config.experiment import SplitSettings
 from quant_pipeline.ensemble.oof import Outcomes
 from quant_pipeline.validation.purging import Windows, removed_by
@@ -43,6 +44,17 @@ def left_out(embargo: timedelta) -> Gate:
         return Known(*(~removed_by([rows], Windows(happened.decision_at, end), embargo).either for end in ends))
 
     return gate
+
+
+def before(until: datetime, gate: Gate) -> Gate:
+    """`gate`, without what became known only at or after `until` (UTC)."""
+    end = to_microseconds(until, "until")
+
+    def sooner(happened: Outcomes, rows: Rows) -> Known:
+        known = gate(happened, rows)
+        return Known(known.labels & (happened.label_end < end), known.returns & (happened.horizon_end < end))
+
+    return sooner
 
 
 def gate_of(splits: SplitSettings) -> Gate:

@@ -14,7 +14,7 @@ import polars as pl
 from quant_pipeline.bars.moments import to_microseconds
 from quant_pipeline.config.experiment import CalibrationSettings, EnsembleSettings
 from quant_pipeline.ensemble.calibration import Calibrator
-from quant_pipeline.ensemble.known import Gate, by_time
+from quant_pipeline.ensemble.known import Gate, before, by_time
 from quant_pipeline.ensemble.nested import MIN_ROWS, NestedForecasts, nested_oof
 from quant_pipeline.ensemble.oof import SCHEMA, BasePredictions, Outcomes, base_predictions, outcomes
 from quant_pipeline.ensemble.payoff import Payoffs
@@ -114,7 +114,7 @@ def fit_meta(
         models: base models in the order that the learner will expect.
         ensemble: method and L2 strength.
         calibration: methods that compete; the smallest nested log-loss wins, ties go to the one named first.
-        until: what was known only at or after this moment (UTC) is left out: rows by `label_end`, and from the payoffs
+        until: what was known only at or after this moment (UTC) is left out: rows by `label_end`, and from all payoffs
             also those by `horizon_end`. Pass the first decision of the final test span, so that nothing that happened in
             it is learned from.
         gate: what may be known where a fold is forecast; see `known.gate_of`.
@@ -128,7 +128,7 @@ def fit_meta(
     base = base_predictions(_known_by(predictions, labels, until), models)
     others = {name: base_predictions(_known_by(each, labels, until), models) for name, each in (paths or {}).items()}
     happened = outcomes(base, labels)
-    nested = nested_oof(base, happened, ensemble, calibration, gate)
+    nested = nested_oof(base, happened, ensemble, calibration, gate if until is None else before(until, gate))
     stacker = Stacker.fit(ensemble.meta, base.p, happened.label, ensemble.alpha) if len(base) >= MIN_ROWS else None
     told = slice(None) if until is None else happened.horizon_end < to_microseconds(until, "until")
     learner = MetaLearner(base.models, stacker, _calibrator(nested, happened), Payoffs.fit(happened, told))

@@ -17,7 +17,8 @@ from quant_pipeline.files import frame_hash
 from quant_pipeline.inference.training import FoldFits, Training, World, of_meta, of_models, of_preparation
 from quant_pipeline.labels.triple_barrier import label_bars
 from quant_pipeline.labels.tuning import tune_barriers
-from quant_pipeline.models.fold import fit_model, fit_regimes, fit_selection, predict_block
+from quant_pipeline.models.fold import fit_model, predict_block
+from quant_pipeline.models.preparation.fold import fit_regimes, fit_selection
 from quant_pipeline.validation.audit import prefix_audit
 from quant_pipeline.validation.purging import Int64s
 from quant_pipeline.validation.splits import first_training_end, make_splits
@@ -82,7 +83,16 @@ def audit_fold(training: Training, fits: FoldFits, models: tuple[str, ...]) -> p
 
 
 def audit_meta(training: Training, made: MetaFit, fit: Callable[[pl.DataFrame], MetaFit]) -> pl.DataFrame:
-    """Faults of the meta-learner; `fit` makes it of LABELS and the out-of-fold rows before the final test span."""
+    """Faults of the meta-learner and of its nested forecasts: whether they learned anything of the final test span.
+
+    That is what every scheme of folds promises. What may be known from one fold to another is the scheme's own: in all but
+    walk-forward schemes a fold learns of later ones.
+
+    Args:
+        training: whose LABELS are spoilt where they were unknown when the final test span began.
+        made: the meta-learner as it is stored.
+        fit: makes it of LABELS and the out-of-fold rows before the final test span.
+    """
     start = training.test_start
     known = not_yet_known(training.labels, start, seed=training.experiment.seed)
     return truncation_audit(of_meta(made), lambda: of_meta(fit(known)), where="meta_learner", at=start)

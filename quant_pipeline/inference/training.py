@@ -22,7 +22,7 @@ from quant_pipeline.errors import LeakageError
 from quant_pipeline.files import frame_hash, sha256
 from quant_pipeline.labels.triple_barrier import label_bars
 from quant_pipeline.labels.weights import sample_weights
-from quant_pipeline.models.fold import FoldTables
+from quant_pipeline.models.preparation.fold import FoldTables
 from quant_pipeline.models.preparation.preparation import Preparation
 from quant_pipeline.validation.purging import Flags, Int64s, label_windows
 from quant_pipeline.validation.splits import FoldRows, fold_rows

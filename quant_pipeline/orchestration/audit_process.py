@@ -105,7 +105,7 @@ def _start(house: House, folder: Path, request: dict[str, Any]) -> subprocess.Po
 
 
 def _finish(process: subprocess.Popen[bytes], folder: Path) -> Remade:
-    from quant_pipeline.inference.gate import failure_fault
+    from quant_pipeline.inference.faults import failure_fault
 
     process.wait()
     tables = {kind: [pl.read_parquet(path) for path in sorted(folder.glob(f"{kind}-*.parquet"))] for kind in ("row", "bars")}

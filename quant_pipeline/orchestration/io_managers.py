@@ -10,9 +10,8 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
-from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.files import read_parquet, replacing, write_parquet
-from quant_pipeline.orchestration.partitions import spelled
+from quant_pipeline.orchestration.remaking import missing_upstream, remake
 
 
 class Saves(Protocol):
@@ -34,21 +33,6 @@ class _Lake(dg.UPathIOManager):
             if not path.exists():
                 raise missing_upstream(context.asset_key, partition)
         return super().load_input(context)
-
-
-def missing_upstream(key: dg.AssetKey, partition: str) -> MissingUpstreamError:
-    """The error for an input that was never made, with the exact command that makes it."""
-    return MissingUpstreamError(
-        f"{key.to_user_string()} of {spelled(partition)}",
-        found="nothing in the lake",
-        wanted="its last materialization",
-        mend=remake(key, partition),
-    )
-
-
-def remake(key: dg.AssetKey, partition: str) -> str:
-    """The command that makes an asset's partition."""
-    return f"run: quant materialize '{key.to_user_string()}/{spelled(partition)}'"
 
 
 class TableIOManager(_Lake):

@@ -92,7 +92,7 @@ def absent_rungs(house: House, symbol: str) -> str | None:
 
 def warnings(house: House, symbol: str) -> list[str]:
     """A line each on what speaks against the figures of `symbol`: columns that failed their audit, skill too good to be true."""
-    from quant_pipeline.inference.gate import summary
+    from quant_pipeline.inference.faults import summary
 
     faults, alarms = (_stored(house, asset, symbol) for asset in ("feature_audit", "skill_alarm"))
     lines = [] if faults is None else [f"feature audit of {symbol} failed, nothing is trained on these: {summary(faults)}"]

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_a_bundle_with_one_flipped_byte_makes_no_signal(quant, refused, home, na
     for command in (("materialize", f"signals/{SYMBOL}"), ("predict", SYMBOL)):
         refused(quant(home, *command, "--as-of", "2026-11-18T10:45:00+00:00"), BundleError, f"{folder.name}/{name}")
     after = home.contents()
-    raw = f"lake/simulated/raw/{SYMBOL}/"
+    raw = f"{home.house().workplace.raw.relative_to(home.data)}/"
     assert {key for key in before.keys() | after.keys() if before.get(key) != after.get(key) and not key.startswith(raw)} == set()
 
 
@@ -82,7 +83,7 @@ def test_a_model_with_one_flipped_byte_makes_no_bundle(quant, refused, home):
     ("file", "target"), [("labels/BTC-USD.parquet", "splits"), ("raw/BTC-USD/1m/2026-09.parquet", "bars/1h")]
 )
 def test_a_truncated_table_is_named(quant, refused, home, file, target):
-    path = home.lake / file
+    path = next(path for path in (home.lake / file, home.house().workplace.shared / file) if path.exists())
     path.write_bytes(path.read_bytes()[:300])
     before = home.contents()
     refused(quant(home, "materialize", f"{target}/{SYMBOL}"), DataError, file, "damaged")
@@ -166,7 +167,8 @@ def answering(monkeypatch, trained_home):
 
 
 def yahoo_ledger(home) -> dict:
-    with home.open() as instance:
+    house = home.house()
+    with home.open(replace(house, workplace=replace(house.workplace, profile="yahoo"))) as instance:
         made = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=dg.AssetKey("raw_bars")), limit=1).records[0]
     return made.asset_materialization.metadata["ledger"].value
 

@@ -68,7 +68,7 @@ def test_a_universe_that_cannot_be_is_refused(quant, refused, home_of_nothing, t
 
 
 def test_a_fold_with_too_few_rows_is_refused_and_nothing_is_lost(quant, refused, home, tmp_path):
-    path = home.experiment(tmp_path / "mine.yaml", splits={"folds": 50, "first_train": 0.9, "test": 0.05})
+    path = home.experiment(tmp_path / "tiny.yaml", splits={"folds": 50, "first_train": 0.9, "test": 0.05})
     before = home.contents()
     refused(
         quant(home, "materialize", f"splits/{SYMBOL}", "--experiment", path),

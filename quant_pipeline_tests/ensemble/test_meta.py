@@ -1,10 +1,12 @@
 import json
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
 from quant_pipeline.config.experiment import CalibrationSettings, EnsembleSettings
+from quant_pipeline.ensemble.known import by_time, left_out
 from quant_pipeline.ensemble.meta import MetaFit, MetaLearner, fit_meta
 from quant_pipeline.ensemble.oof import SCHEMA, base_predictions
 from quant_pipeline.ensemble.voting import vote
@@ -93,14 +95,16 @@ def test_until_leaves_out_labels_that_were_open(fit, one):
     assert fit.learner.payoffs.rows == 1_500
 
 
+@pytest.mark.parametrize("gate", [by_time, left_out(timedelta(0))], ids=["walk_forward", "left_out"])
 @pytest.mark.parametrize("name", ["forward_return", "long_return", "short_return"])
-def test_returns_known_in_the_final_span_are_not_learned_from(one, name):
+def test_returns_known_in_the_final_span_are_not_learned_from(one, name, gate):
+    """Not even by forecasts of earlier folds, in schemes where those learn of later ones."""
     moment = one.labels["decision_at"][1_400]
     late = (pl.col("horizon_end") >= moment) & (pl.col("label_end") < moment)
     assert one.labels.filter(late).height == 3
     changed = one.labels.with_columns(pl.when(late).then(9.0).otherwise(name).alias(name))
     first, other = (
-        fit_meta(one.predictions, each, one.models, META, CALIBRATION, until=moment) for each in (one.labels, changed)
+        fit_meta(one.predictions, each, one.models, META, CALIBRATION, until=moment, gate=gate) for each in (one.labels, changed)
     )
     assert first.learner == other.learner
     assert first.nested.equals(other.nested)

@@ -18,12 +18,14 @@ import pytest
 from quant_pipeline.config.experiment import HOLDOUT, Experiment
 from quant_pipeline.config.universe import Costs
 from quant_pipeline.ensemble import meta
+from quant_pipeline.ensemble.fit import fit_ensemble
 from quant_pipeline.ensemble.oof import oof_frame
 from quant_pipeline.errors import LeakageError
 from quant_pipeline.inference import build, fit_audit, training
 from quant_pipeline.inference.training import FoldFits, Training
 from quant_pipeline.labels import triple_barrier, tuning, weights
 from quant_pipeline.models import fold as fold_fits
+from quant_pipeline.models.preparation import fold as preparing
 from quant_pipeline.models.scaling import Scaler
 from quant_pipeline.validation import splits as splitting
 from quant_pipeline.validation.splits import FoldRows, first_training_end
@@ -89,11 +91,11 @@ def tables(experiment: Experiment = EXPERIMENT) -> Training:
 
 def fit_fold(made: Training, fold: str, learned: Callable[[FoldRows], FoldRows] = lambda rows: rows) -> FoldFits:
     """What the assets of a fold make; `learned` may hand them other rows than those of the fold."""
-    experiment, read = made.experiment, fold_fits.FoldTables(made.features, made.primary, made.labels, made.weights)
+    experiment, read = made.experiment, preparing.FoldTables(made.features, made.primary, made.labels, made.weights)
     own = splitting.fold_rows(made.splits, fold, made.labels, experiment.splits)
     rows = learned(own)
-    regimes = fold_fits.fit_regimes(made.primary, made.labels, rows.train, experiment)
-    chosen = fold_fits.fit_selection(read, regimes, rows.train, experiment)
+    regimes = preparing.fit_regimes(made.primary, made.labels, rows.train, experiment)
+    chosen = preparing.fit_selection(read, regimes, rows.train, experiment)
     parts = rows.train, rows.valid
     models = {one.name: fold_fits.fit_model(read, chosen, *parts, one, experiment)[0] for one in experiment.models}
     block = made.labels[own.oof]
@@ -111,8 +113,7 @@ class Made:
 
     def fit_meta(self, labels: pl.DataFrame) -> meta.MetaFit:
         before = pl.concat(fits.predictions for fold, fits in self.folds.items() if fold != HOLDOUT)
-        settings = EXPERIMENT.ensemble, EXPERIMENT.calibration
-        return meta.fit_meta(before, labels, MODELS, *settings, until=self.tables.test_start)
+        return fit_ensemble(before, labels, MODELS, self.tables.experiment, self.tables.test_start)
 
     def meta_faults(self) -> set[str]:
         return where(fit_audit.audit_meta(self.tables, self.fit_meta(self.tables.labels), self.fit_meta))
@@ -125,10 +126,14 @@ def where(faults: pl.DataFrame) -> set[str]:
     return set(faults["where"])
 
 
+def train(experiment: Experiment) -> Made:
+    made = tables(experiment)
+    return Made(made, {fold: fit_fold(made, fold) for fold in experiment.splits.fold_names})
+
+
 @pytest.fixture(scope="module")
 def honest() -> Made:
-    made = tables()
-    return Made(made, {fold: fit_fold(made, fold) for fold in EXPERIMENT.splits.fold_names})
+    return train(EXPERIMENT)
 
 
 @pytest.fixture
@@ -150,13 +155,13 @@ def test_an_honest_training_has_no_faults(honest):
     assert honest.meta_faults() == set()
 
 
-@pytest.mark.parametrize("scheme", ["rolling", "purged_kfold"])
+@pytest.mark.parametrize("scheme", [{"scheme": "rolling"}, {"scheme": "purged_kfold"}, {"scheme": "combinatorial", "folds": 3}])
 def test_other_schemes_have_none_either(scheme):
-    changed = EXPERIMENT.model_copy(update={"splits": EXPERIMENT.splits.model_copy(update={"scheme": scheme})})
-    made = tables(changed)
-    assert fit_audit.audit_tables(made).to_dicts() == []
-    for fold in ("fold_00", HOLDOUT):
-        assert fit_audit.audit_fold(made, fit_fold(made, fold), MODELS).to_dicts() == []
+    made = train(EXPERIMENT.model_copy(update={"splits": EXPERIMENT.splits.model_copy(update=scheme)}))
+    assert fit_audit.audit_tables(made.tables).to_dicts() == []
+    for fold in (made.tables.experiment.splits.fold_names[0], HOLDOUT):
+        assert fit_audit.audit_fold(made.tables, made.folds[fold], MODELS).to_dicts() == []
+    assert made.meta_faults() == set()
 
 
 def test_rows_of_an_asset_that_stops_early_on_the_block_are_told(honest):
@@ -186,19 +191,19 @@ def _all_bars(fit, bars, labels, _, experiment):
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong", "found"),
+    ("module", "name", "wrong", "found"),
     [
-        ("fit_model", _valid_to_the_end, "models/lightgbm"),
-        ("fit_selection", _all_rows, "selection"),
-        ("fit_model", _longer_seed, "models/lightgbm"),
-        ("fit_selection", _longer_seed, "selection"),
-        ("fit_regimes", _all_bars, "regimes"),
+        (fold_fits, "fit_model", _valid_to_the_end, "models/lightgbm"),
+        (preparing, "fit_selection", _all_rows, "selection"),
+        (fold_fits, "fit_model", _longer_seed, "models/lightgbm"),
+        (preparing, "fit_selection", _longer_seed, "selection"),
+        (preparing, "fit_regimes", _all_bars, "regimes"),
     ],
     ids=["early stopping on the block", "selection on all rows", "length in a seed", "length in the selection's seed",
          "regimes on all rows"],
 )  # fmt: skip
-def test_a_fit_that_reads_later_rows_is_told(honest, edit, name, wrong, found):
-    edit(name, wrong, fold_fits, fit_audit)
+def test_a_fit_that_reads_later_rows_is_told(honest, edit, module, name, wrong, found):
+    edit(name, wrong, module, fit_audit)
     assert f"holdout: {found}" in honest.holdout_faults()
 
 
@@ -216,7 +221,7 @@ def _all_weighed(weigh, labels, weights, settings):
 
 
 def test_a_median_of_the_whole_sample_is_told(honest, edit):
-    edit("make_samples", _filled, fold_fits)
+    edit("make_samples", _filled, preparing, fold_fits)
     assert honest.holdout_faults() >= {"holdout: selection", "holdout: models/logistic", "holdout: oof/lightgbm"}
 
 
@@ -226,7 +231,7 @@ def test_a_scaler_that_reads_the_block_it_predicts_is_told(honest, edit):
 
 
 def test_weights_scaled_by_all_rows_are_told(honest, edit, monkeypatch):
-    edit("weights_among", _all_weighed, fold_fits)
+    edit("weights_among", _all_weighed, preparing)
     monkeypatch.setattr("quant_pipeline.models.contract.mean_one", lambda weight: weight)
     assert honest.holdout_faults() >= {f"holdout: models/{name}" for name in MODELS}
 

@@ -12,7 +12,8 @@ from quant_pipeline.errors import LeakageError
 from quant_pipeline.features.build import build_features
 from quant_pipeline.inference import gate
 from quant_pipeline.inference.account import Desk
-from quant_pipeline.inference.gate import Remaker, faults_of, from_raw, leakage, row_faults
+from quant_pipeline.inference.faults import faults_of, leakage, row_faults
+from quant_pipeline.inference.gate import Remaker, from_raw
 from quant_pipeline.inference.signals import SignalStore
 from quant_pipeline.sources.simulated.source import SimulatedSource
 from quant_pipeline.sources.store import RawStore
@@ -43,7 +44,7 @@ def stored(desk) -> pl.DataFrame:
 def features(desk: Desk, build) -> pl.DataFrame:
     """What training stores, from bars made by `build`."""
     raw = {"1m": desk.store.read(SYMBOL, "1m", START, END)}
-    rungs, _ = build(raw, "24/7", desk.experiment.rungs, as_of=END)
+    rungs, _ = build(raw, "24/7", desk.experiment.rungs, as_of=END, rules=desk.universe.cleaning(SYMBOL))
     return build_features(rungs, desk.experiment.features, "1h", "24/7")[0]
 
 
@@ -64,11 +65,11 @@ def test_rows_made_again_either_way_are_those_of_training(desk, stored):
 def test_a_cleaning_that_knows_the_whole_file_is_caught_from_raw_rows(desk, monkeypatch):
     """Minutes above the file's 90th percentile of volume lose it: finished bars cannot tell, bars made again do."""
 
-    def whole_file(raw, calendar, ladder, *, as_of):
+    def whole_file(raw, calendar, ladder, *, as_of, rules):
         minutes = raw["1m"]
         limit = minutes["volume"].quantile(0.9)
         cleaned = minutes.with_columns(close=pl.when(pl.col("volume") <= limit).then("close").otherwise("open"))
-        return build_bars({**raw, "1m": cleaned}, calendar, ladder, as_of=as_of)
+        return build_bars({**raw, "1m": cleaned}, calendar, ladder, as_of=as_of, rules=rules)
 
     monkeypatch.setattr(gate, "build_bars", whole_file)
     spoiled = features(desk, whole_file)
@@ -82,8 +83,8 @@ def test_a_cleaning_that_knows_the_whole_file_is_caught_from_raw_rows(desk, monk
 def test_a_bar_used_before_its_close_is_caught_from_raw_rows(desk, monkeypatch):
     """The hour's bar is said to be known at its first quarter: with finished bars it looks the same then and later."""
 
-    def early(raw, calendar, ladder, *, as_of):
-        rungs, ledger = build_bars(raw, calendar, ladder, as_of=as_of)
+    def early(raw, calendar, ladder, *, as_of, rules):
+        rungs, ledger = build_bars(raw, calendar, ladder, as_of=as_of, rules=rules)
         shifted = rungs["15m"].with_columns(
             pl.col("known_at") - timedelta(minutes=5), close=pl.col("close").shift(-1).forward_fill()
         )

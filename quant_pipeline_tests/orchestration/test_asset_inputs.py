@@ -79,8 +79,7 @@ def test_what_came_in_is_told(records):
 def test_rows_of_other_markets_say_whose_they_are_and_for_whom(house):
     _, rows = ask(house, "select distinct symbol, other from correlated_bars order by other")
     assert rows == [(SYMBOL, other) for other in sorted(house.symbol(SYMBOL).correlated)]
-    raw = house.workplace.lake / "raw"
-    assert all((raw / name).is_dir() for _, name in rows)
+    assert all((house.workplace.raw / name).is_dir() for _, name in rows)
 
 
 def test_each_fold_has_its_own_regimes_and_choice(told_home, house):

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from quant_pipeline.errors import LeakageError, MissingUpstreamError
-from quant_pipeline.files import frame_hash
+from quant_pipeline.files import frame_hash, write_parquet
 from quant_pipeline.inference.champion import Decision
 from quant_pipeline.orchestration.partitions import fold_key
 
@@ -53,6 +53,7 @@ def test_tables_tell_rows_and_bars_tell_their_ledger(records):
 def test_data_versions_are_kept(records):
     tags = {name: made.tags.get("dagster/data_version") for name, made in records.items()}
     assert all(tags.values())
+    assert tags.pop("fit_audit") == tags["feature_audit"]  # no faults, twice
     assert len(set(tags.values())) == len(tags)
 
 
@@ -77,7 +78,7 @@ def test_features_made_anew_are_refused_until_they_are_audited(home):
         runner.instance.report_runless_asset_event(
             dg.AssetMaterialization("features", partition=SYMBOL, tags={"dagster/data_version": frame_hash(spoiled)})
         )
-        spoiled.write_parquet(home.lake / "features" / f"{SYMBOL}.parquet")
+        write_parquet(home.lake / "features" / f"{SYMBOL}.parquet", spoiled)
         for key, partition in ((dg.AssetKey("selection"), fold_key(SYMBOL, "holdout")), (dg.AssetKey("champion"), SYMBOL)):
             with pytest.raises(LeakageError, match="quant materialize 'feature_audit/BTC-USD'"):
                 runner.materialize([key], partition)

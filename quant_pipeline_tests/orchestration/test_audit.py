@@ -15,7 +15,7 @@ import pytest
 
 from quant_pipeline.errors import LeakageError
 from quant_pipeline.features import registry
-from quant_pipeline.inference.gate import OUTSIDE
+from quant_pipeline.inference.faults import OUTSIDE
 from quant_pipeline.orchestration import doctor
 
 SYMBOL = "GC=F"
@@ -109,10 +109,10 @@ def test_the_error_names_the_columns_and_a_mend(spoiled):
 
 
 def test_nothing_was_trained(spoiled):
-    made = {path.relative_to(spoiled.home.data).parts[:3] for path in spoiled.home.data.rglob("*") if path.is_file()}
-    names = {part for parts in made for part in parts}
-    assert "feature_audit" in names
-    assert names.isdisjoint({"regimes", "selection", "models", "meta_learner", "bundles", "bundle", "champion"})
+    made = {path.relative_to(spoiled.home.lake).parts[0] for path in spoiled.home.lake.rglob("*") if path.is_file()}
+    assert "feature_audit" in made
+    assert made.isdisjoint({"regimes", "selection", "models", "meta_learner", "bundle", "champion"})
+    assert not spoiled.home.house().workplace.bundles.exists()
 
 
 def test_the_check_failed_and_names_the_columns(spoiled):

@@ -6,7 +6,7 @@ import dagster as dg
 
 from quant_pipeline.definitions import build_defs
 from quant_pipeline.orchestration.jobs import live_inputs
-from quant_pipeline.orchestration.runner import Runner, RunSummary
+from quant_pipeline.orchestration.runner import Runner, Stage
 
 SYMBOL = "BTC-USD"
 
@@ -55,11 +55,11 @@ def test_train_symbol_reuses_what_is_fresh(home):
 def test_a_reason_lets_training_see_newer_bars(bare_home, monkeypatch):
     seen = []
 
-    def remember(self: Runner, symbol: str) -> RunSummary:
-        seen.append((self.house.cutoff(symbol), self.house.last_retrain(symbol)))
-        return RunSummary()
+    def remember(self: Runner, stage: Stage, *_: object, **__: object) -> None:
+        if stage.name == "ingest":
+            seen.append((self.house.cutoff(SYMBOL), self.house.last_retrain(SYMBOL)))
 
-    monkeypatch.setattr(Runner, "run", remember)
+    monkeypatch.setattr(Runner, "_stage", remember)
     house = bare_home.house()
     monday = house.cutoff(SYMBOL)
     with bare_home.open() as instance:

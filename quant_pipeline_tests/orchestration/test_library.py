@@ -115,7 +115,7 @@ def test_headlines_are_embedded_once_and_found_by_inference(simulated, monkeypat
     titles = articles(simulated).read(SYMBOL)["title"].unique()
     assert (first.rows_in, first.rows_out, again.rows_out) == (len(titles), len(titles), 0)
     assert embeddings(simulated, SYMBOL).path.name == "minilm.h5"
-    told = simulated.context(SYMBOL, ["news"]).news
+    told = simulated.context(SYMBOL, simulated.experiment.features.model_copy(update={"families": ("news",)})).news
     assert told["known_at"].max() <= simulated.cutoff(SYMBOL)
     assert told.height == articles(simulated).read(SYMBOL, end=simulated.cutoff(SYMBOL)).height > 0
 
@@ -250,7 +250,7 @@ def test_yahoo_asks_fred_with_a_key_and_feeds_for_news(yahoo, monkeypatch):
     monkeypatch.setattr(rss, "collect_into", collect)
     assert has_news(yahoo)
     assert collect_news(yahoo, SYMBOL).rows_in == 3
-    assert asked == [(timedelta(minutes=1), yahoo.workplace.lake / "articles", SYMBOL, yahoo.workplace.now())]
+    assert asked == [(timedelta(minutes=1), yahoo.workplace.shared / "articles", SYMBOL, yahoo.workplace.now())]
 
 
 def test_yahoo_without_a_key_reads_files(yahoo, tmp_path, monkeypatch):

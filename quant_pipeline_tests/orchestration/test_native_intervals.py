@@ -68,7 +68,8 @@ def test_the_pipeline_runs_on_the_rungs_that_there_are(hourly):
     predictor = house.predictor()
     moment = table["features"]["decision_at"][-1]
     rungs = {"1h": table["bars/1h"]}
-    live = decision_features(rungs, house.context(SYMBOL, ()), house.experiment, "24/7", since=moment - timedelta(hours=1))
+    context = house.context(SYMBOL, house.experiment.features)
+    live = decision_features(rungs, context, house.experiment, "24/7", since=moment - timedelta(hours=1))
     assert live.tail(1).equals(table["features"].tail(1).select(live.columns))
     assert predictor.signal(SYMBOL, None, moment).status == "no_model"
     assert predictor.raw(predictor.task(SYMBOL), moment)["1h"].height

@@ -5,6 +5,7 @@ import pytest
 
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.files import write_parquet
 from quant_pipeline.inference import evidence
 from quant_pipeline.inference.evidence import Market, Tested
 from quant_pipeline.orchestration.assets import deploy
@@ -59,7 +60,8 @@ def test_the_report_counts_the_uses_of_its_own_span(trained_home, monkeypatch):
     monkeypatch.setattr(evidence, "prepare", lambda *_, **given: asked.update(given))
     table = {name: pl.read_parquet(trained_home.lake / name / f"{SYMBOL}.parquet") for name in ("bundle", "labels", "splits")}
     meta = MetaFit.load(trained_home.lake / "meta_learner" / SYMBOL)
-    tested, empty = Tested([], meta, table["bundle"]), pl.DataFrame()
+    base = [pl.read_parquet(path) for path in trained_home.lake.glob(f"oof_predictions/*/{SYMBOL}.parquet")]
+    tested, empty = Tested(base, meta, table["bundle"]), pl.DataFrame()
     market = Market(SYMBOL, house.symbol(SYMBOL), house.source, empty, empty, table["labels"], table["splits"])
     uses = read_test_uses(deploy.test_log(house, SYMBOL))
     other = uses.with_columns(bundle=pl.lit("other"))
@@ -98,9 +100,9 @@ def test_implausible_skill_and_a_failed_audit_are_told_in_a_line_each(home):
     house = home.house()
     assert warnings(house, "BTC-USD") == []
     alarm = {"what": "column", "name": "peek_1h", "ic": 0.51, "ceiling": 0.25, "rows": 900}
-    pl.DataFrame([alarm]).write_parquet(home.lake / "skill_alarm" / "BTC-USD.parquet")
+    write_parquet(home.lake / "skill_alarm" / "BTC-USD.parquet", pl.DataFrame([alarm]))
     (line,) = warnings(house, "BTC-USD")
     assert "column peek_1h has rank IC +0.51" in line
     fault = {"audit": "live path", "where": "peek_1h", "fault": "differs", "rows": 1, "first_at": None, "found": "", "wanted": ""}
-    pl.DataFrame([fault], schema=FAULTS).write_parquet(home.lake / "feature_audit" / "BTC-USD.parquet")
+    write_parquet(home.lake / "feature_audit" / "BTC-USD.parquet", pl.DataFrame([fault], schema=FAULTS))
     assert "peek_1h: differs" in warnings(house, "BTC-USD")[0]

@@ -5,8 +5,8 @@ import pytest
 
 from quant_pipeline.definitions import build_defs
 from quant_pipeline.errors import ConfigError
-from quant_pipeline.orchestration.io_managers import remake
 from quant_pipeline.orchestration.partitions import fold_key
+from quant_pipeline.orchestration.remaking import remake
 from quant_pipeline.orchestration.targets import parse_target
 
 

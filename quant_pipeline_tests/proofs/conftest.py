@@ -72,12 +72,15 @@ class Shell:
     home: Path
     data: Path
 
+    def environment(self) -> dict[str, str]:
+        """What makes a process work here."""
+        place = {"DAGSTER_HOME": str(self.home), "QUANT_DATA": str(self.data), "QUANT_AS_OF": AT.isoformat(), "COLUMNS": "200"}
+        return {**place, "QUANT_PROFILE": "simulated", "QUANT_EXPERIMENT": str(self.home / "small.yaml")}
+
     def start(self, *arguments: str, script: str = QUANT, **environment: str) -> subprocess.Popen[str]:
         """Begin `quant`, or another `script`, in a process group of its own; what it prints goes into one pipe."""
-        place = {"DAGSTER_HOME": str(self.home), "QUANT_DATA": str(self.data), "QUANT_AS_OF": AT.isoformat(), "COLUMNS": "200"}
-        chosen = {"QUANT_PROFILE": "simulated", "QUANT_EXPERIMENT": str(self.home / "small.yaml")}
         return subprocess.Popen(
-            [sys.executable, "-c", script, *arguments], env={**os.environ, **place, **chosen, **environment},
+            [sys.executable, "-c", script, *arguments], env={**os.environ, **self.environment(), **environment},
             cwd=self.home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
 

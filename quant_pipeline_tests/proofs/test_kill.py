@@ -136,6 +136,8 @@ def signals_of(shell, symbol: str) -> dict[str, bytes]:
 def history(shell, monkeypatch) -> tuple[Counter[tuple[object, ...]], Counter[str]]:
     """What was recorded: materializations, see above, and how the Dagster runs ended."""
     monkeypatch.chdir(shell.home)
+    for name, value in shell.environment().items():
+        monkeypatch.setenv(name, value)
     with dg.DagsterInstance.from_config(str(shell.home)) as instance:
         return materializations(instance), Counter(run.status.value for run in instance.get_runs())
 

@@ -5,17 +5,19 @@ from collections import Counter
 import dagster as dg
 import polars as pl
 
-from quant_pipeline.errors import LeakageError
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.audit_process import READS
+from quant_pipeline.orchestration.clearance import AUDIT
 from quant_pipeline.orchestration.house import House
-from quant_pipeline.orchestration.io_managers import remake
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.results import Result, markdown_table, table_result
 
-FEATURES, AUDIT = dg.AssetKey("features"), dg.AssetKey("feature_audit")
-VERSION, POINTER = "dagster/data_version", f"dagster/input_event_pointer/{FEATURES.to_user_string()}"
+OPENED = {
+    "orchestration/audit_process.py": ("orchestration/library.py", "inference/account.py"),
+    "inference/watch.py": (),
+}
+"""What the process of the audit asks of the house; the modules that it imports by name are those of the registry of features."""
 NEW_YORK = "America/New_York"  # its clock moves every market's busiest hours
 
 
@@ -29,6 +31,7 @@ def _audit(house: House) -> dg.AssetsDefinition:
         "features",
         house,
         reads=READS,
+        opened=OPENED,
         kinds={"polars"},
         stored="table",
         ins={"features": dg.AssetIn(), "bars": dg.AssetIn(key=rung_key(house.experiment.primary))},
@@ -42,7 +45,8 @@ def _audit(house: House) -> dg.AssetsDefinition:
     ) -> Result:
         from quant_pipeline.features.calendar import time_zone
         from quant_pipeline.features.registry import specs
-        from quant_pipeline.inference.gate import faults_of, from_raw
+        from quant_pipeline.inference.faults import faults_of
+        from quant_pipeline.inference.gate import from_raw
         from quant_pipeline.orchestration.audit_process import remake_rows
         from quant_pipeline.validation.edges import audit_moments
 
@@ -70,35 +74,3 @@ def _verdict(faults: pl.DataFrame, asked: pl.DataFrame) -> dg.AssetCheckResult:
             "faults": dg.MetadataValue.md(markdown_table(faults.head(50))),
         },
     )
-
-
-def require_cleared(instance: dg.DagsterInstance, symbol: str, faults: pl.DataFrame) -> None:
-    """Let only features through that passed their audit.
-
-    Args:
-        instance: whose history tells which features `faults` are about.
-        symbol: whose features.
-        faults: the table `feature_audit`.
-
-    Raises:
-        LeakageError: there are faults, which it names; or the features were made anew since they were audited.
-    """
-    from quant_pipeline.inference.gate import leakage
-
-    if faults.height:
-        raise leakage(symbol, faults)
-    pointer = _tags(instance, dg.AssetRecordsFilter(AUDIT, asset_partitions=[symbol])).get(POINTER)
-    made = _tags(instance, dg.AssetRecordsFilter(FEATURES, asset_partitions=[symbol])).get(VERSION)
-    audited = _tags(instance, dg.AssetRecordsFilter(FEATURES, storage_ids=[int(pointer)])).get(VERSION) if pointer else None
-    if audited is None or made != audited:
-        raise LeakageError(
-            f"features of {symbol}", found="made anew since their audit", wanted="features that were audited",
-            mend=remake(AUDIT, symbol),
-        )  # fmt: skip
-
-
-def _tags(instance: dg.DagsterInstance, wanted: dg.AssetRecordsFilter) -> dict[str, str]:
-    """Tags of the newest materialization that is wanted."""
-    records = instance.fetch_materializations(wanted, limit=1).records
-    made = records[0].asset_materialization if records else None
-    return dict(made.tags or {}) if made else {}

@@ -7,8 +7,8 @@ import polars as pl
 
 from quant_pipeline.orchestration.assets.common import OWNERS, at_work
 from quant_pipeline.orchestration.house import House
-from quant_pipeline.orchestration.io_managers import missing_upstream
 from quant_pipeline.orchestration.partitions import symbols
+from quant_pipeline.orchestration.remaking import missing_upstream
 from quant_pipeline.orchestration.results import Result, table_result
 from quant_pipeline.orchestration.row_ledger import keep_ledger
 from quant_pipeline.orchestration.versions import code_version

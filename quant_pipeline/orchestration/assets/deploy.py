@@ -10,10 +10,10 @@ import polars as pl
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.models.preparation.preparation import Preparation
-from quant_pipeline.orchestration.assets.audit import require_cleared
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.assets.models import model_key
 from quant_pipeline.orchestration.assets.preparation import primary_bars
+from quant_pipeline.orchestration.clearance import require_cleared
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import fold_key, symbols
 from quant_pipeline.orchestration.reading import EXPERIMENT

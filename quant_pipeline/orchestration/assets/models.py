@@ -56,7 +56,8 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
         selection: Preparation,
         bars: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.models.fold import FoldTables, fit_model
+        from quant_pipeline.models.fold import fit_model
+        from quant_pipeline.models.preparation.fold import FoldTables
         from quant_pipeline.validation.splits import fold_rows
 
         _, fold = split_key(context.partition_key)

@@ -4,9 +4,9 @@ import dagster as dg
 import polars as pl
 
 from quant_pipeline.models.preparation.hmm import RegimeModel
-from quant_pipeline.orchestration.assets.audit import require_cleared
 from quant_pipeline.orchestration.assets.bars import rung_key
 from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.clearance import require_cleared
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import split_key, symbol_folds
 from quant_pipeline.orchestration.results import Result, markdown_table, picture
@@ -41,7 +41,7 @@ def _regimes(house: House) -> dg.AssetsDefinition:
         splits: pl.DataFrame,
         feature_audit: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.models.fold import fit_regimes
+        from quant_pipeline.models.preparation.fold import fit_regimes
         from quant_pipeline.orchestration.figures import lines
         from quant_pipeline.validation.splits import fold_rows
 
@@ -87,7 +87,7 @@ def _selection(house: House) -> dg.AssetsDefinition:
         regimes: RegimeModel,
         bars: pl.DataFrame,
     ) -> Result:
-        from quant_pipeline.models.fold import FoldTables, fit_selection
+        from quant_pipeline.models.preparation.fold import FoldTables, fit_selection
         from quant_pipeline.orchestration.figures import counts
         from quant_pipeline.validation.splits import fold_rows
 
