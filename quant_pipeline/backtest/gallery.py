@@ -240,7 +240,7 @@ def _candles(axes: Axes, window: pl.DataFrame, first: int) -> None:
     bottom, left = np.minimum(o, c), at - 0.33
     top, right = bottom + np.maximum(np.abs(c - o), least), at + 0.33
     corners = np.stack([np.stack([left, right, right, left], 1), np.stack([bottom, bottom, top, top], 1)], 2)
-    axes.add_collection(PolyCollection(corners, facecolors=list(colours), linewidths=0))  # one artist, not one a candle
+    axes.add_collection(PolyCollection(list(corners), facecolors=list(colours), linewidths=0))  # one artist, not one a candle
     margin = 0.11 * max(h.max() - l.min(), 1e-12)
     axes.set_ylim(l.min() - margin, h.max() + margin)
 

@@ -101,7 +101,7 @@ class Remaker:
         return read_raw(self.desk.store, self.symbol, self.start, self.end)
 
     @cached_property
-    def _finished(self) -> dict[str, pl.DataFrame]:
+    def _finished(self) -> Mapping[str, pl.DataFrame]:
         return self._bars(self._raw, self.end) if self.finished is None else self.finished
 
     @cached_property

@@ -14,7 +14,7 @@ import duckdb
 from quant_pipeline.errors import ConfigError, DataError
 from quant_pipeline.files import verify
 from quant_pipeline.orchestration.house import House
-from quant_pipeline.orchestration.io_managers import remake
+from quant_pipeline.orchestration.remaking import remake
 
 SYMBOL_OF_FILE = "regexp_extract(filename, '([^/]+)\\.parquet$', 1) AS symbol"
 FOLD_OF_FILE = "regexp_extract(filename, '/([^/]+)/[^/]+$', 1) AS fold"
