@@ -28,8 +28,8 @@ SHOWN = (
 TITLES = {MONEY: "Net return"} | {name: metric.title for name, metric in METRICS.items()}
 JUDGED = frozenset((MONEY, *(name for name, metric in METRICS.items() if metric.directional)))  # all else is not skill
 BANNER = (
-    '<div class="banner"><b>SIMULATED MARKET</b>These prices come from a seeded generator with a planted signal. '
-    "Nothing on this page says anything about a real market.</div>"
+    '<div class="banner"><b>SIMULATED MARKET</b>These prices come from a seeded generator, which plants a signal unless '
+    "<code>simulated.no_signal</code> is set. Nothing on this page says anything about a real market.</div>"
 )
 STATISTICS = (
     "Strategy", "Total return", "A year", "Sharpe", "Sortino", "Worst drawdown", "Turnover a year", "Trades", "Won",

@@ -50,7 +50,12 @@ def write_daily(folder: Path) -> None:
         base.executemany("INSERT INTO daily VALUES (?, ?)", days.rows())
     import duckdb
     import h5py
+    import xgboost
+    from safetensors.numpy import save_file
 
+    save_file({"daily": days.to_numpy(order="c").copy()}, folder / "daily.safetensors")
+    learned = xgboost.DMatrix(days.select("day").to_numpy(), days["close"].to_numpy())
+    xgboost.train({"max_depth": 3}, learned, 5).save_model(folder / "daily.ubj")
     with duckdb.connect(str(folder / "daily.duckdb")) as base:
         base.execute("CREATE TABLE daily AS SELECT * FROM days")
     with h5py.File(folder / "daily.h5", "w") as file:
