@@ -83,7 +83,7 @@ class Watch:
             yield
         finally:
             sys.setprofile(None)
-            threading.setprofile(None)  # type: ignore[arg-type]
+            threading.setprofile(None)
             self._on = False
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
