@@ -18,7 +18,7 @@ from quant_pipeline.orchestration.results import Result, table_result
 CHECK = "fold_truncation"
 READS = (
     "seed", "primary", "ladder", "features", "regime_states", "selection", "models", "labels", "weights", "splits", "ensemble",
-    "calibration", "signal", "symbol.costs",
+    "calibration", "symbol.costs",
 )  # fmt: skip
 TABLES = ("barriers", "features", "labels", "sample_weights", "splits", "selection", "oof_predictions", "meta_learner")
 
@@ -54,13 +54,13 @@ def fit_audit_assets(house: House) -> list[dg.AssetsDefinition]:
             check_name=CHECK, passed=faults.is_empty(), severity=dg.AssetCheckSeverity.ERROR,
             metadata={"faults": faults.height, "fold": HOLDOUT, "named": ", ".join(faults["where"].unique(maintain_order=True))},
         )  # fmt: skip
-        return table_result(faults, checks=[check], extra={"fold": HOLDOUT, "model made again": house.experiment.signal.fallback})
+        return table_result(faults, checks=[check], extra={"fold": HOLDOUT})
 
     return [fit_audit]
 
 
 def _faults(house: House, symbol: str, given: dict[str, Any]) -> pl.DataFrame:
-    """The tables and the meta-learner, and of the holdout fold everything but the models that are slow to fit."""
+    """Of the tables, of the meta-learner, and of everything that the holdout fold made: that is what a bundle carries."""
     from quant_pipeline.ensemble.fit import fit_ensemble
     from quant_pipeline.inference.fit_audit import audit_fold, audit_meta, audit_tables
 
@@ -74,7 +74,7 @@ def _faults(house: House, symbol: str, given: dict[str, Any]) -> pl.DataFrame:
 
     return pl.concat([
         audit_tables(training),
-        audit_fold(training, _fits(final, names, given), (experiment.signal.fallback,)),
+        audit_fold(training, _fits(final, names, given), tuple(names)),
         audit_meta(training, given["meta_learner"], fit),
     ])  # fmt: skip
 
