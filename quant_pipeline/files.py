@@ -29,6 +29,7 @@ _SEAL, _DIGITS = b"quant-sha256:", 64
 BLANK_SEAL = (_SEAL + b"0" * _DIGITS).decode()
 """What a file must hold once for `seal` to fill in."""
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_SQLITE_DAMAGE = ("not a database", "malformed", "file is encrypted", "no such table")
 _SQLITE_REFUSALS = ("disk is full", "disk i/o error", "readonly database", "unable to open database")
 
 
@@ -83,6 +84,12 @@ def refused_by_disk(error: BaseException | None) -> StorageError | None:
         seen.add(id(error))
         told = str(error).lower()
         sqlite = isinstance(error, sqlite3.OperationalError) and any(text in told for text in _SQLITE_REFUSALS)
+        if isinstance(error, sqlite3.DatabaseError) and any(text in told for text in _SQLITE_DAMAGE):
+            return StorageError(
+                "the run history of Dagster", found=f"{type(error).__name__}: {error}", wanted="a database as Dagster wrote it",
+                mend="restore the folder data/dagster/history from a backup, or delete it: runs are then forgotten, and the next "
+                "`quant run` makes all tables of the experiment again",
+            )  # fmt: skip
         if sqlite or (isinstance(error, OSError) and error.errno in _REFUSALS):
             return StorageError(
                 str(getattr(error, "filename", None) or "the run history"),

@@ -77,15 +77,24 @@ def build_bundle(
     reference = feature_reference(make_samples(prepared, parts.labels[rows.train], columns=columns).view)
     fresh = root / "building"
     folder = root / save_bundle(fresh, parts.models, parts.meta.learner, parts.preparation, reference, facts)
-    if folder.exists():
+    if _is_whole(folder):
         remove(fresh)
     else:
+        remove(folder)
         fresh.rename(folder)
     asked = parts.labels[rows.oof]
     span = asked["decision_at"][0], asked["decision_at"][-1]
     why = f"bundle {folder.name} of experiment {experiment.name}: skill and champion rule"
     record_test_use(test_log, who, when, why, bundle=folder.name, span=span)
     return folder, forecast(folder, Evidence(parts.features, parts.bars, asked))
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify_bundle(folder)
+    except BundleError:
+        return False
+    return True
 
 
 def forecast(folder: Path, asked: Evidence) -> pl.DataFrame:

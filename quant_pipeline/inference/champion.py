@@ -148,7 +148,7 @@ class ChampionHistory:
         try:
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             return tuple(Event(**{**line, **{name: datetime.fromisoformat(line[name]) for name in _MOMENTS}}) for line in lines)
-        except (ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise StorageError(str(path), found=f"{type(error).__name__}: {error}", wanted="one decision a line",
                                mend="restore the file from a backup, or remove it and train again") from error  # fmt: skip
 

@@ -10,7 +10,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from quant_pipeline.errors import BundleError, DataError
-from quant_pipeline.files import read_parquet
+from quant_pipeline.files import read_parquet, verify
 from quant_pipeline.orchestration.house import House
 
 # The resolver is Dagster's own (the UI's "unsynced" badge), but it has no public entry point in 1.13.
@@ -37,8 +37,17 @@ def _kept(house: House, graph: dg.AssetGraph, key: dg.AssetKey, partition: str) 
     beside = _KEPT_BESIDE.get(key.to_user_string())
     stored = graph.get(key).metadata.get("quant/stored")
     folder = house.workplace.lake.joinpath(*key.path, *str(partition).split("|"))
-    held = {None: True, "folder": folder.is_dir(), "table": Path(f"{folder}.parquet").is_file()}[stored]
+    held = _whole(Path(f"{folder}.parquet")) if stored == "table" else stored is None or folder.is_dir()
     return held and (beside is None or beside(house, partition))
+
+
+def _whole(table: Path) -> bool:
+    """Whether the table is there as it was written: a damaged one is made again before anything reads it."""
+    try:
+        verify(table, "none")
+    except DataError:
+        return False
+    return True
 
 
 def _sealed(house: House, symbol: str) -> bool:

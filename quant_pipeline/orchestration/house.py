@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from quant_pipeline.config.experiment import Experiment, load_experiment
 from quant_pipeline.config.universe import Symbol, Universe, load_universe
 from quant_pipeline.config.workplace import Workplace, training_cutoff, workplace
-from quant_pipeline.files import replacing, write_json, write_text
+from quant_pipeline.files import read_state, replacing, write_state, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,21 +134,21 @@ class House:
         """Training uses bars known by this moment: Monday 00:00 UTC, or later where drift moved it."""
         if symbol in self.cutoffs:
             return self.cutoffs[symbol]
-        path = self._cutoff_path(symbol)
-        moved = datetime.fromisoformat(json.loads(path.read_text())["cutoff"]) if path.exists() else None
+        moved = self.last_retrain(symbol)
         weekly = training_cutoff(self.horizon(symbol))
         return moved if moved and moved > weekly else weekly
 
     def move_cutoff(self, symbol: str, reason: str) -> datetime:
         """Let training see bars up to the last full hour, and store why; returns the new cutoff."""
         hour = self.horizon(symbol).replace(minute=0, second=0, microsecond=0)
-        write_json(self._cutoff_path(symbol), {"cutoff": hour.isoformat(), "reason": reason})
+        write_state(self._cutoff_path(symbol), {"cutoff": hour.isoformat(), "reason": reason})
         return hour
 
     def last_retrain(self, symbol: str) -> datetime | None:
         """When drift last moved the training cutoff."""
         path = self._cutoff_path(symbol)
-        return datetime.fromisoformat(json.loads(path.read_text())["cutoff"]) if path.exists() else None
+        mend = "restore it from a backup, or delete it: training then goes back to the weekly cutoff"
+        return datetime.fromisoformat(read_state(path, mend)["cutoff"]) if path.exists() else None
 
     def provenance(self, symbol: str) -> dict[str, str]:
         """What a report says about where its figures come from."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from quant_pipeline.files import write_json
+from quant_pipeline.files import read_state, write_state
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration.house import House
 
@@ -18,7 +17,7 @@ def ledger_path(house: House, symbol: str) -> Path:
 
 def keep_ledger(house: House, symbol: str, ledger: Ledger) -> None:
     """Write down what cleaning did to the rows of `symbol`."""
-    write_json(ledger_path(house, symbol), ledger.as_dict())
+    write_state(ledger_path(house, symbol), ledger.as_dict())
 
 
 def ledger_lines(house: House, symbol: str) -> list[str]:
@@ -26,7 +25,7 @@ def ledger_lines(house: House, symbol: str) -> list[str]:
     path = ledger_path(house, symbol)
     if not path.exists():
         return []
-    told = json.loads(path.read_text(encoding="utf-8"))
+    told = read_state(path, f"run: quant materialize 'bars/{house.experiment.primary}/{symbol}'")
     return [_rows(told), *_notes(told["notes"])]
 
 

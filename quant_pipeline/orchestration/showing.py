@@ -50,7 +50,8 @@ def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Pa
 
 def _uses(house: House, symbol: str) -> int:
     """How many bundles have been scored on the final test span of the symbol's newest bundle, by now."""
-    at = pl.scan_parquet(house.workplace.lake / "bundle" / f"{symbol}.parquet").select("decision_at").collect()["decision_at"]
+    path = house.workplace.lake / "bundle" / f"{symbol}.parquet"
+    at = read_parquet(path, f"run: quant train {symbol}", columns=["decision_at"])["decision_at"]
     return max(1, count_uses(read_test_uses(test_log(house, symbol)), (at.min(), at.max())))  # type: ignore[arg-type]
 
 

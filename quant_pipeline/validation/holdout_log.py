@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from quant_pipeline.errors import DataError, StorageError
+from quant_pipeline.files import damaged
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,10 +67,17 @@ def read_test_uses(path: Path) -> pl.DataFrame:
     Raises:
         DataError: a line that is no record, naming its number.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = _lines(path)
     rows = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
     frame = pl.DataFrame(rows, schema=dict.fromkeys(_SCHEMA, pl.String))
     return frame.with_columns(pl.col("when", "start", "end").str.to_datetime(time_unit="us", time_zone="UTC"))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise damaged(path, str(error), "restore the record from a backup; it is written by record_test_use only") from error
 
 
 def count_uses(uses: pl.DataFrame, span: tuple[datetime, datetime]) -> int:

@@ -209,3 +209,57 @@ def test_yahoo_answering_half_keeps_the_half_and_fetches_the_rest_later(quant, b
     assert not second["notes"]["partial"]
     assert second["rows_out"] > 10_000
     assert set(half) <= set(bare_home.contents())
+
+
+def spoil(path: Path, damage: str) -> None:
+    """A file with one flipped bit, without its end, without anything, or a folder in its place."""
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+        return
+    flipped = content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+    path.write_bytes({"flip": flipped, "cut": content[:middle], "empty": b""}[damage])
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "folder"])
+def test_a_run_makes_a_damaged_table_again(home, damage):
+    path = home.lake / "skill_report" / f"{SYMBOL}.parquet"
+    before = path.read_bytes()
+    spoil(path, damage)
+    with home.runner() as runner:
+        assert f"skill_report|{SYMBOL}" in runner.run(SYMBOL).made
+    assert path.read_bytes() == before
+
+
+def test_a_run_makes_a_damaged_bundle_again_as_it_was(quant, home):
+    (path,) = home.data.glob("bundles/**/trees.txt")
+    before = path.read_bytes()
+    spoil(path, "flip")
+    assert quant(home, "predict", SYMBOL).exit_code == 1
+    with home.runner() as runner:
+        assert f"bundle|{SYMBOL}" in runner.run(SYMBOL).made
+    assert path.read_bytes() == before
+    assert quant(home, "replay", SYMBOL).exit_code == 0
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "folder"])
+@pytest.mark.parametrize(
+    ("file", "command", "kind"),
+    [
+        ("lake/**/experiments/tiny/ledgers/BTC-USD.json", "doctor", None),
+        ("lake/**/experiments/tiny/bundle/BTC-USD.parquet", "report", DataError),
+        ("lake/**/test_uses/BTC-USD.jsonl", "report", DataError),
+        ("dagster/**/schedules.db", "predict", StorageError),
+    ],
+)
+def test_a_damaged_record_is_named(quant, refused, home, file, command, kind, damage):
+    (path,) = home.data.glob(file)
+    if path.suffix in {".jsonl", ".db"} and damage in {"flip", "empty"}:
+        pytest.skip("records of lines hold no checksum, and an empty one or a spare page says nothing")
+    spoil(path, damage)
+    result = quant(home, command, *([] if command == "doctor" else [SYMBOL]))
+    if kind is not None:
+        refused(result, kind)
+    assert "Traceback" not in result.output
