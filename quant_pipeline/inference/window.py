@@ -85,7 +85,7 @@ def read_raw(
     `RawStore.read`.
     """
     last = end - timedelta(microseconds=1)
-    intervals = store.intervals(symbol) or ("1m",)
+    intervals = store.intervals(symbol, seen_by) or ("1m",)
     return {interval: store.read(symbol, interval, start, last + duration(interval), seen_by=seen_by) for interval in intervals}
 
 

@@ -84,6 +84,12 @@ def ingest(
         problems += [f"{interval}: {problem}" for problem in run.problems]
         changed += [f"{interval}: {change}" for change in run.changed]
         errors += run.errors
+    untold = set(store.intervals(symbol)) - set(source.intervals(symbol)) if source.whole and not errors else ()
+    for interval in sorted(untold):
+        gone = store.withdraw(symbol, interval, now)
+        _add(total, gone)
+        changed.append(f"{interval}: {gone.notes['changed']}, for the source tells {', '.join(source.intervals(symbol))} now")
+        LOG.warning("%s %s", symbol, changed[-1])
     if errors and not store.intervals(symbol):
         raise errors[0]
     total.notes |= {

@@ -27,6 +27,8 @@ from quant_pipeline.sources.changes import Changes, compare, distinct, joined, r
 
 STORED_SCHEMA = pl.Schema({**BARS_SCHEMA, "seen_at": BARS_SCHEMA["timestamp"], "withdrawn": pl.Boolean()})
 
+_AFTER_ALL = datetime(2200, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True)
 class RawStore:
@@ -105,17 +107,20 @@ class RawStore:
     def newest_arrival(self, symbol: str, start: datetime, end: datetime) -> datetime:
         """The newest `seen_at` of all versions of the bars, of every interval, that open from `start` on and close by `end`."""
         moments = [BEFORE_ALL]
-        for interval in self.intervals(symbol):
+        for interval in self._kept(symbol):
             for path in self._months(symbol, interval):
                 if _may_hold(path, start, end):
                     rows = _between(_read(path, ("timestamp", "seen_at")), interval, start, end)
                     moments += rows.select(pl.col("seen_at").max()).drop_nulls().to_series().to_list()
         return max(moments)
 
-    def intervals(self, symbol: str) -> tuple[str, ...]:
-        """Intervals that hold bars, shortest first."""
-        folders = {path.parent.name for path in self.folder(symbol).glob("*/????-??.parquet")}
-        return tuple(sorted(folders, key=minutes))
+    def intervals(self, symbol: str, seen_by: datetime | None = None) -> tuple[str, ...]:
+        """Intervals that hold bars, or held them as seen by a moment, shortest first; one of which all are withdrawn is gone."""
+        return tuple(interval for interval in self._kept(symbol) if self._holds(symbol, interval, seen_by))
+
+    def withdraw(self, symbol: str, interval: str, now: datetime) -> Ledger:
+        """Let all bars of an interval be gone: the source has none of it any more. Earlier moments still read them."""
+        return self.append(symbol, interval, pl.DataFrame(schema=BARS_SCHEMA), now, whole=(BEFORE_ALL, _AFTER_ALL))
 
     def first(self, symbol: str, interval: str) -> datetime | None:
         """Open time of the oldest stored bar."""
@@ -149,6 +154,13 @@ class RawStore:
     def folder(self, symbol: str, interval: str = "") -> Path:
         """Where the files of a symbol, or of one of its intervals, are."""
         return self.root / quote(symbol, safe="^=+") / interval
+
+    def _kept(self, symbol: str) -> list[str]:
+        """Intervals that have files, withdrawn bars or not."""
+        return sorted({path.parent.name for path in self.folder(symbol).glob("*/????-??.parquet")}, key=minutes)
+
+    def _holds(self, symbol: str, interval: str, seen_by: datetime | None) -> bool:
+        return any(_standing(path, seen_by).height for path in reversed(self._months(symbol, interval)))
 
     def _told(
         self, symbol: str, interval: str, told: pl.DataFrame, whole: tuple[datetime, datetime] | None

@@ -417,6 +417,21 @@ def test_what_a_file_adds_is_told_apart(store):
     assert store.read("GC=F", "1m").equals(source.bars())
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_only_a_file_takes_the_interval_away_that_it_no_longer_tells(store, whole):
+    """Files declared as of 5 minutes left the 1-minute bars of their first reading in use beside them."""
+    take(Minutes(whole=whole), store)
+    then, minutes = store.look(), store.read("GC=F", "1m")
+    source = Minutes(whole=whole, native=("5m",), step=5 * MINUTE)
+    ledger = take(source, store)
+    assert store.intervals("GC=F") == (("5m",) if whole else ("1m", "5m"))
+    assert store.read("GC=F", "1m").equals(minutes.clear() if whole else minutes)
+    assert (store.intervals("GC=F", then), ledger.notes["withdrawn"]) == (("1m",), minutes.height if whole else 0)
+    assert store.read("GC=F", "1m", seen_by=then).equals(minutes)
+    assert any("the source tells 5m now" in told for told in ledger.notes["changed"]) == whole
+    assert take(source, store).rows_out == 0
+
+
 def test_a_file_seen_from_a_pinned_past_takes_nothing_of_later_away(store):
     source = Minutes(whole=True)
     take(source, store)
