@@ -23,7 +23,7 @@ def count(moment: datetime, unit: str) -> int:
 
 @given(st.lists(st.tuples(MOMENTS, st.sampled_from(list(UNITS))), min_size=1, max_size=8))
 def test_the_unit_of_each_value_is_its_own(given_rows):
-    rows = [(moment.replace(microsecond=0), unit) for moment, unit in given_rows if moment.year != 1990]
+    rows = [(moment.replace(microsecond=0), unit) for moment, unit in given_rows if moment.year not in (1989, 1990)]
     values = [count(moment, unit) for moment, unit in rows]
     wanted = [moment for moment, _ in rows]
     for kind in (pl.Series(values, dtype=pl.Int64), pl.Series(list(map(str, values)), dtype=pl.String)):
