@@ -22,7 +22,7 @@ run: setup  ## the main job: simulated gold, from raw bars to a signal
 	$(BIN)/quant run GC=F
 
 test: setup  ## the test suite
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ui: setup  ## the Dagster UI on http://127.0.0.1:3000
 	$(BIN)/quant ui

@@ -56,7 +56,7 @@ def test_run_reuses_and_shows_skill_and_signal(quant, home):
     before = home.contents()
     result = quant(home, "run", SYMBOL)
     assert result.exit_code == 0
-    assert "made 2, reused 32" in result.output
+    assert "made 2, reused 35" in result.output
     assert "SIMULATED" in result.output
     assert "2026-11-18 10:00 UTC" in result.output
     assert f"{SYMBOL}/skill_report.html" in result.output
@@ -66,7 +66,7 @@ def test_run_reuses_and_shows_skill_and_signal(quant, home):
 def test_train_ends_before_the_signal(quant, home):
     result = quant(home, "train", SYMBOL)
     assert result.exit_code == 0
-    assert "made 1, reused 32" in result.output
+    assert "made 1, reused 35" in result.output
     assert "decided" not in result.output
 
 

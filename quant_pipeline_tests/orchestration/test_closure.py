@@ -173,8 +173,10 @@ def test_what_a_registry_opens_may_be_told(package):
 
 def test_every_asset_is_found_with_the_code_that_makes_its_value(default_house):
     """The real package: what each asset's room is, without which its version would miss edits."""
+    from quant_pipeline.orchestration.assets.audit import OPENED, _audit
     from quant_pipeline.orchestration.assets.labels import _splits
     from quant_pipeline.orchestration.assets.models import _model
+    from quant_pipeline.orchestration.assets.preparation import _regimes, _selection
 
     def names(asset, opened=None) -> set[str]:
         (body,) = {asset.op.compute_fn.decorated_fn}
@@ -187,3 +189,8 @@ def test_every_asset_is_found_with_the_code_that_makes_its_value(default_house):
     lightgbm = names(_model(default_house, default_house.experiment.models[0]), only)
     assert {"models/boosting/lightgbm.py", "models/base.py", "views/feature_matrix.py"} <= lightgbm
     assert "models/classical/logistic.py" not in lightgbm
+    gate = names(_audit(default_house), OPENED)
+    assert {"inference/gate.py", "inference/watch.py", "sources/store.py", "features/momentum.py", "inference/context.py"} <= gate
+    assert not {"models/base.py", "inference/bundle.py", "orchestration/assets/models.py"} & gate
+    for body in (_regimes, _selection):
+        assert not {"models/base.py", "models/registry.py", "inference/gate.py"} & names(body(default_house))

@@ -36,12 +36,26 @@ def stale_names(runner: Runner, names: list[str], partition: str = SYMBOL) -> li
     return [key.to_user_string() for key in stale(runner.house, runner.instance, runner.graph, keys, partition)]
 
 
+@pytest.fixture
+def edit(monkeypatch):
+    """Makes every version look as after an edit of a file of the package."""
+
+    def put(file: str) -> None:
+        def edited(body, opened=None) -> str:
+            mended = "mended" * (file in {name.split(":")[0] for name, _ in code_behind(body, opened)})
+            return code_digest(body, opened) + mended
+
+        monkeypatch.setattr(versions, "code_digest", edited)
+
+    return put
+
+
 def test_a_second_run_reuses_everything(home):
     before = home.contents()
     with home.runner() as runner:
         summary = runner.run(SYMBOL)
     assert set(summary.made) == ALWAYS
-    assert len(summary.reused) == 33
+    assert len(summary.reused) == 35
     after = home.contents()
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == set()
 
@@ -57,7 +71,7 @@ def test_a_changed_model_is_made_again_with_what_depends_on_it(home):
     remade = of_folds("models/logistic", "oof_predictions") | whole
     assert set(summary.made) == remade
     assert set(summary.reused) == of_folds("regimes", "selection", "models/lightgbm") | of_symbol(
-        *BARS, *CHANNELS, "features", "barriers", "labels", "sample_weights", "splits"
+        *BARS, *CHANNELS, "features", "feature_audit", "barriers", "labels", "sample_weights", "splits"
     )
 
 
@@ -101,21 +115,33 @@ def test_a_setting_of_the_symbol_touches_the_assets_that_read_it(trained_home, c
     ("file", "touched", "untouched"),
     [
         ("orchestration/assets/models.py", ["models/lightgbm", "models/logistic"], ["regimes", "selection"]),
-        ("models/boosting/lightgbm.py", ["models/lightgbm"], ["regimes", "models/logistic"]),
-        ("models/base.py", ["models/lightgbm", "models/logistic"], ["regimes"]),
+        ("models/boosting/lightgbm.py", ["models/lightgbm"], ["regimes", "selection", "models/logistic"]),
+        ("models/base.py", ["models/lightgbm", "models/logistic"], ["regimes", "selection"]),
         ("validation/splits.py", ["regimes", "selection", "models/lightgbm"], []),
     ],
 )
-def test_an_edit_of_code_touches_what_it_is_behind(trained_home, monkeypatch, file, touched, untouched):
-    def edited(body, opened=None) -> str:
-        mended = "mended" * (file in {name.split(":")[0] for name, _ in code_behind(body, opened)})
-        return code_digest(body, opened) + mended
-
-    monkeypatch.setattr(versions, "code_digest", edited)
+def test_an_edit_of_code_touches_what_it_is_behind(trained_home, edit, file, touched, untouched):
+    edit(file)
     with trained_home.runner() as runner:
         fold = fold_key(SYMBOL, "fold_00")
         assert [key for key in touched if not stale_names(runner, [key], fold)] == []
         assert [key for key in untouched if stale_names(runner, [key], fold)] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "touched", "untouched"),
+    [
+        ("models/boosting/lightgbm.py", ["fit_audit", "bundle"], [*BARS, "features", "feature_audit", "labels", "splits"]),
+        ("features/momentum.py", ["features", "feature_audit"], ["barriers", "sample_weights", "splits"]),
+        ("sources/store.py", [*BARS, "feature_audit"], ["labels", "splits"]),
+        ("inference/gate.py", ["feature_audit"], [*BARS, "features", "labels"]),
+    ],
+)
+def test_an_edit_of_code_touches_the_tables_that_it_is_behind(trained_home, edit, file, touched, untouched):
+    edit(file)
+    with trained_home.runner() as runner:
+        assert [key for key in touched if not stale_names(runner, [key])] == []
+        assert [key for key in untouched if stale_names(runner, [key])] == []
 
 
 def test_two_experiments_leave_each_other_s_tables_and_history_alone(home):

@@ -153,13 +153,13 @@ def assert_whole(shell, made: Counter[tuple[object, ...]], statuses: Counter[str
 
 @pytest.fixture
 def quick_shell(shell):
-    """Maker of a shell whose runs are short, and write every kind of file."""
+    """Maker of a shell whose runs are short; by default they write every kind of file."""
 
-    def make(name: str = "home"):
+    def make(name: str = "home", families=FAMILIES, **changed):
         place = shell(name)
         path = place.home / "small.yaml"
         told = yaml.safe_load(path.read_text())
-        path.write_text(yaml.safe_dump({**told, "features": {**told["features"], "families": FAMILIES}}))
+        path.write_text(yaml.safe_dump({**told, "features": {**told["features"], "families": families}, **changed}))
         return place
 
     return make
@@ -177,10 +177,16 @@ MANY = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("moments", [FEW, pytest.param(MANY, marks=pytest.mark.long)], ids=["few", "many"])
-def test_kills_beside_a_rename(quick_shell, moments, monkeypatch):
+# nothing else is behind a bundle and a report
+SMALLEST = {"families": ["returns"], "ladder": ["1m", "1h"], "history_days": 60, "labels": {"tune_trials": 0}}
+
+
+@pytest.mark.parametrize(
+    ("moments", "changed"), [(FEW, SMALLEST), pytest.param(MANY, {}, marks=pytest.mark.long)], ids=["few", "many"]
+)
+def test_kills_beside_a_rename(quick_shell, moments, changed, monkeypatch):
     """The worst moments: something whole that has no name yet, or that no record knows of."""
-    place = quick_shell()
+    place = quick_shell(**changed)
     for moment in moments:
         process = place.start("run", "BTC-USD", script=SUICIDE, KILL_AT=moment)
         printed, _ = process.communicate()
