@@ -155,11 +155,7 @@ def assert_whole(shell, made: Counter[tuple[object, ...]], statuses: Counter[str
 def quick_shell(shell):
     """Maker of a shell whose runs are short; by default they write every kind of file."""
 
-<<<<<<< HEAD
-    def make(name: str = "home", families=FAMILIES, **changed: dict[str, object]):
-=======
     def make(name: str = "home", families=FAMILIES, **changed: object):
->>>>>>> w/tests
         place = shell(name)
         path = place.home / "small.yaml"
         told = yaml.safe_load(path.read_text())
