@@ -254,7 +254,14 @@ def test_a_full_disk_is_seen_behind_the_error_of_a_library():
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("x"), FileNotFoundError(errno.ENOENT, "no"), sqlite3.OperationalError("no such table: t"), None]
+    "error", [sqlite3.OperationalError("no such table: runs"), sqlite3.DatabaseError("database disk image is malformed")]
+)
+def test_a_damaged_run_history_is_told_with_its_mend(error):
+    assert "data/dagster/history" in str(refused_by_disk(error))
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), FileNotFoundError(errno.ENOENT, "no"), sqlite3.OperationalError("near x: syntax error"), None]
 )
 def test_other_errors_are_no_matter_of_the_disk(error):
     assert refused_by_disk(error) is None
