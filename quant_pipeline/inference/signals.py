@@ -166,7 +166,7 @@ class SignalStore:
     def _put(self, path: Path, signal: Signal, content: bytes) -> Written:
         if _create(path, content):
             return "written"
-        kept = path.read_bytes()
+        kept = _bytes(path)
         earlier = Signal.from_bytes(kept, str(path))
         if signal.says(earlier):
             return "unchanged"
@@ -207,7 +207,10 @@ class SignalStore:
             written_at = path.stat().st_mtime_ns if path.exists() else 0
             known = set(table["as_of"].dt.strftime("%Y%m%dT%H%MZ"))
             files = self._files(symbol, None, None)
-            late = [file for file in files if file == changed or file.stem not in known or file.stat().st_mtime_ns >= written_at]
+            late = [
+                file for file in files
+                if file == changed or file.stem not in known or not file.is_file() or file.stat().st_mtime_ns >= written_at
+            ]  # fmt: skip
             if late:
                 rows = pl.DataFrame([_load(file).model_dump() for file in late], schema=_DTYPES)
                 table = pl.concat([table, rows]).unique("as_of", keep="last").sort("as_of")
@@ -225,7 +228,12 @@ def _kept(path: Path) -> pl.DataFrame:
 
 
 def _load(path: Path) -> Signal:
-    return Signal.from_bytes(path.read_bytes(), str(path))
+    return Signal.from_bytes(_bytes(path), str(path))
+
+
+def _bytes(path: Path) -> bytes:
+    """Bytes of a signal's file; none of a folder or a link to nothing in its place, which is then told as damage."""
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _create(path: Path, content: bytes) -> bool:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -82,6 +83,17 @@ def test_a_damaged_file_is_named(store):
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(DataError, match=r"20261116T1400Z\.json"):
         store.read("GC=F")
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, lambda path: path.symlink_to("/nowhere")], ids=["folder", "link to nothing"])
+def test_what_is_no_file_in_its_place_is_named(store, put):
+    store.write(signal())
+    path = next(store.root.glob("GC=F/2026/11/*.json"))
+    path.unlink()
+    put(path)
+    for touch in (store.read, store.latest, store.table, lambda _: store.write(signal())):
+        with pytest.raises(DataError, match=r"20261116T1400Z\.json"):
+            touch("GC=F")
 
 
 def test_the_same_signal_twice_is_one(store):
