@@ -96,10 +96,10 @@ class Watch:
 
     def _called(self, frame: FrameType, event: str, _: object) -> None:
         """A library that is handed the name of a file by code that is no library's reads it, in whatever way."""
-        caller = frame.f_back
-        if event != "call" or caller is None or not self._on or not _hands_over(caller.f_code.co_filename, frame.f_code):
+        caller, called = frame.f_back, frame.f_code
+        if event != "call" or caller is None or not self._on or not _hands_over(caller.f_code.co_filename, called.co_filename):
             return
-        for value in [frame.f_locals.get(name) for name in _arguments(frame.f_code)]:
+        for value in [frame.f_locals.get(name) for name in _arguments(called)]:
             if isinstance(value, str | os.PathLike) and _is_file(value) and not _allowed(value):
                 self._note(os.path.realpath(value))
 
@@ -185,11 +185,13 @@ def _of_library(file: str) -> bool:
 
 
 @functools.cache
-def _hands_over(caller: str, called: CodeType) -> bool:
-    """Whether code of the file `caller`, no library's, calls a library; the standard one only names files, or tells by itself."""
-    file = called.co_filename
-    standard = file.startswith(("<frozen", STANDARD)) and "site-packages" not in file
-    return not standard and caller != __file__ and not _of_library(caller) and _of_library(file)
+def _hands_over(caller: str, called: str) -> bool:
+    """Whether code of the file `caller`, no library's, calls a library; the standard one only names files, or tells by itself.
+
+    By names of files: it is asked at every call, and a code object's hash is that of all its constants.
+    """
+    standard = called.startswith(("<frozen", STANDARD)) and "site-packages" not in called
+    return not standard and caller != __file__ and not _of_library(caller) and _of_library(called)
 
 
 @functools.cache
