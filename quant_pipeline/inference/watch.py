@@ -67,6 +67,8 @@ class Watch:
 
     def __init__(self, names: Callable[[CodeType], str | None]) -> None:
         self.found: dict[Access, None] = {}
+        self.calls = True
+        """Whether names of files handed to libraries are heard too: that looks at every call, and takes four times as long."""
         self._names, self._on = names, False
         self._wrapped: set[str] = set()
         for module in sorted(NATIVE & set(sys.modules)):
@@ -77,8 +79,9 @@ class Watch:
     def listening(self) -> Iterator[None]:
         """While feature code is imported or runs; what the stores read outside it does not count."""
         self._on = True
-        threading.setprofile(self._called)
-        sys.setprofile(self._called)
+        hook = self._called if self.calls else None
+        threading.setprofile(hook)
+        sys.setprofile(hook)
         try:
             yield
         finally:
@@ -96,8 +99,10 @@ class Watch:
 
     def _called(self, frame: FrameType, event: str, _: object) -> None:
         """A library that is handed the name of a file by code that is no library's reads it, in whatever way."""
+        if event != "call" or not self._on:  # first of all: most events are returns, and calls of native functions
+            return
         caller, called = frame.f_back, frame.f_code
-        if event != "call" or caller is None or not self._on or not _hands_over(caller.f_code.co_filename, called.co_filename):
+        if caller is None or not _hands_over(caller.f_code.co_filename, called.co_filename):
             return
         for value in [frame.f_locals.get(name) for name in _arguments(called)]:
             if isinstance(value, str | os.PathLike) and _is_file(value) and not _allowed(value):

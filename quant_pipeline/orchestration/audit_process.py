@@ -130,16 +130,18 @@ def main(folder: Path) -> None:
     remaker = _remaker(asked, watch)
     features.update(_functions(remaker.desk.experiment.features.families))
     try:
-        _make(remaker, asked["moments"], set(asked["raw"]), folder)
+        _make(remaker, asked["moments"], set(asked["raw"]), folder, watch)
     except Exception as error:  # noqa: BLE001 - whatever a feature raises is told as its fault
         who = next((features[code] for code in _codes(error) if code in features), "features")
         (folder / "failed.json").write_text(json.dumps([who, f"{type(error).__name__}: {error}"]), encoding="utf-8")
     (folder / "accesses.json").write_text(json.dumps(list(watch.found)), encoding="utf-8")
 
 
-def _make(remaker: Remaker, moments: Sequence[str], raw: set[str], folder: Path) -> None:
+def _make(remaker: Remaker, moments: Sequence[str], raw: set[str], folder: Path, watch: Watch) -> None:
+    """Make the rows. Calls are watched in the first, where memos are filled, and in those from raw bars: some of every kind."""
     for number, text in enumerate(moments):
         moment = datetime.fromisoformat(text)
+        watch.calls = number == 0 or text in raw
         if text in raw:
             row, faults = remaker.row_from_raw(moment)
             faults.write_parquet(folder / f"bars-{number:06}.parquet")
