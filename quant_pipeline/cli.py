@@ -133,6 +133,7 @@ def work(symbol: str, until: str, *, force: bool) -> None:
     from quant_pipeline.orchestration.row_ledger import ledger_lines
     from quant_pipeline.orchestration.runner import Runner
     from quant_pipeline.orchestration.showing import absent_rungs
+    from quant_pipeline.orchestration.worker import beside
 
     house, defs, instance = open_works()
     house.symbol(symbol)
@@ -145,8 +146,8 @@ def work(symbol: str, until: str, *, force: bool) -> None:
             console.print(*map(escape, ledger_lines(house, symbol)), sep="\n", highlight=False, soft_wrap=True)
 
     console.print(f"[bold]{symbol}[/] profile [bold]{house.workplace.profile}[/] experiment [bold]{house.experiment.name}[/]")
-    with instance, ProgressView(instance, console) as view:
-        summary = Runner(defs, instance, house, listen).run(symbol, until=until, force=force)
+    with instance, ProgressView(instance, console) as view, beside(house) as worker:
+        summary = Runner(defs, instance, house, listen, worker).run(symbol, until=until, force=force)
     console.print(f"made {len(summary.made)}, reused {len(summary.reused)}")
 
 

@@ -78,7 +78,7 @@ class Home:
         """What makes a process work here; relative paths of dagster.yaml are meant from here, too."""
         return {
             "DAGSTER_HOME": str(self.root), "QUANT_DATA": str(self.data), "QUANT_AS_OF": self.as_of.isoformat(),
-            "QUANT_EXPERIMENT": str(self.root / "tiny.yaml"),
+            "QUANT_EXPERIMENT": str(self.root / "tiny.yaml"), "QUANT_PROCESSES": "1",
         }  # fmt: skip
 
     def house(self, *, as_of: datetime | None = None, **changed: Any) -> House:

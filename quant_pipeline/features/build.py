@@ -28,6 +28,7 @@ from quant_pipeline.features.registry import (
     FeatureSpec,
     columns,
     placed,
+    remembered,
     specs,
 )
 from quant_pipeline.ledger import Ledger
@@ -74,7 +75,7 @@ def build_features(
         ConfigError: an unknown family.
     """
     decisions = _decisions(bars, primary, since)
-    wanted = list(placed(settings, tuple(bars), primary, tuple(context.others)))
+    wanted = placed(settings, tuple(bars), primary, tuple(context.others))
     inputs = _inputs_of_derived(settings, tuple(bars), primary)
     places = _places(bars, settings, primary, microseconds(decisions["decision_at"]), context)
     tasks = [Task(spec, places[place]) for spec, place in dict.fromkeys((*wanted, *inputs)) if place in places]
@@ -100,15 +101,21 @@ def history_needed(settings: FeatureSettings, ladder: Sequence[str], primary: st
         >>> history_needed(FeatureSettings(families=("momentum",)), ["1m", "1h"], "1h")
         {'1m': 770, '1h': 770}
     """
+    return dict(_history_needed(settings, tuple(ladder), primary))
+
+
+@remembered
+def _history_needed(settings: FeatureSettings, ladder: tuple[str, ...], primary: str) -> tuple[tuple[str, int], ...]:
     pairs = [(spec, primary if spec.marker == OTHERS else place) for spec, place in placed(settings, ladder, primary, ("",))]
     needed = dict.fromkeys(ladder, 0)
     for spec, rung in (*pairs, *_inputs_of_derived(settings, ladder, primary)):
         if rung:
             needed[rung] = max(needed[rung], spec.bars_needed(rung, settings))
-    return needed
+    return tuple(needed.items())
 
 
-def _inputs_of_derived(settings: FeatureSettings, ladder: Sequence[str], primary: str) -> list[tuple[FeatureSpec, str]]:
+@remembered
+def _inputs_of_derived(settings: FeatureSettings, ladder: tuple[str, ...], primary: str) -> list[tuple[FeatureSpec, str]]:
     """Features, and their rungs, that derived ones of the settings read, whether or not they are wanted themselves."""
     read = {name for spec in specs(settings.families) if spec.marker == DERIVED for name in spec.inputs}
     if not read:

@@ -22,6 +22,8 @@ WORKERS = 2
 """Threads: the kernels release the GIL, two cores are what the pipeline is made for, and each thread holds temporaries."""
 BLOCK = 16_384
 """Bars computed at once: 128 KiB a column, so that a feature's temporaries stay in the second-level cache."""
+ALONE = 4_096
+"""Bars up to which a place is computed in one thread: a live window's groups take microseconds, less than handing them over."""
 BLOCK_PER_LOOKBACK = 8
 """A block is at least so many times the bars it reads before itself, so that long lookbacks are not read over and over."""
 
@@ -51,13 +53,20 @@ def run(tasks: Sequence[Task], settings: FeatureSettings) -> dict[str, FloatArra
     groups = sorted(together.values(), key=lambda group: -group[0].place.columns["close"].size)
     given = {id(task.place): {name: column.copy() for name, column in task.place.columns.items()} for task in _one_a_place(tasks)}
     try:
-        with ThreadPoolExecutor(WORKERS) as pool:
-            parts = list(pool.map(lambda group: _group(group, settings), groups))
+        parts = _each(groups, settings)
     finally:
         for task in _one_a_place(tasks):
             _check_unchanged(task.place, given[id(task.place)], [group[0].spec for group in groups])
     done = {column: values for part in parts for column, values in part.items()}
     return {task.column: done[task.column] for task in tasks}
+
+
+def _each(groups: Sequence[Sequence[Task]], settings: FeatureSettings) -> list[dict[str, FloatArray]]:
+    """Every group's columns, in two threads where a group has more than a live window's bars."""
+    if not groups or groups[0][0].place.columns["close"].size <= ALONE:
+        return [_group(group, settings) for group in groups]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(lambda group: _group(group, settings), groups))
 
 
 def _one_a_place(tasks: Sequence[Task]) -> list[Task]:

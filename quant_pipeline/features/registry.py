@@ -11,7 +11,8 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache, wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -62,6 +63,8 @@ DERIVED = "derived"
 PER_DECISION = (DECISION, MACRO, NEWS, DERIVED)
 """Their columns have no rung in their names."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Columns = Mapping[str, FloatArray]
 Function = Callable[[Columns], FloatArray]
 
@@ -101,7 +104,7 @@ class FeatureSpec:
             return rung not in coarse
         return rung in self.rungs or (PRIMARY in self.rungs and rung == primary)
 
-    @property
+    @cached_property
     def marker(self) -> str | None:
         """`OTHERS`, `DECISION`, `MACRO`, `NEWS` or `DERIVED`; None for a feature of a rung's bars."""
         alone = self.rungs[0] if self.rungs and len(self.rungs) == 1 else None
@@ -134,6 +137,20 @@ class FeatureSpec:
 
 
 _REGISTERED: dict[str, FeatureSpec] = {}
+
+
+def remembered(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, of hashable arguments, answering from memory for as long as the same features are registered."""
+
+    @lru_cache(maxsize=128)
+    def known(_: tuple[int, ...], *given: P.args, **named: P.kwargs) -> R:
+        return function(*given, **named)
+
+    @wraps(function)
+    def asking(*given: P.args, **named: P.kwargs) -> R:
+        return known(tuple(map(id, _REGISTERED.values())), *given, **named)  # type: ignore[arg-type]
+
+    return asking
 
 
 def feature(
@@ -194,6 +211,11 @@ def _enter(spec: FeatureSpec) -> None:
 
 def specs(families: Sequence[str] = FAMILIES) -> tuple[FeatureSpec, ...]:
     """The features of `families`, in the order of those and of their modules; raises `ConfigError` for an unknown one."""
+    return _specs(tuple(families))
+
+
+@remembered
+def _specs(families: tuple[str, ...]) -> tuple[FeatureSpec, ...]:
     for family in families:
         if family not in FAMILIES:
             near = difflib.get_close_matches(family, FAMILIES, n=1, cutoff=0.4)
@@ -226,13 +248,31 @@ def columns(settings: FeatureSettings, ladder: Sequence[str], primary: str, othe
         primary: rung that samples are made on.
         others: correlated symbols.
     """
+    return _columns(settings, tuple(ladder), primary, tuple(others))
+
+
+@remembered
+def _columns(settings: FeatureSettings, ladder: tuple[str, ...], primary: str, others: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(spec.column(place) for spec, place in placed(settings, ladder, primary, others))
 
 
 def placed(
     settings: FeatureSettings, ladder: Sequence[str], primary: str, others: Sequence[str] = ()
-) -> Iterator[tuple[FeatureSpec, str]]:
+) -> tuple[tuple[FeatureSpec, str], ...]:
     """Each feature of `settings.families` with each place it is computed at: a rung, another symbol, or "" for a decision."""
+    return _placed(settings, tuple(ladder), primary, tuple(others))
+
+
+@remembered
+def _placed(
+    settings: FeatureSettings, ladder: tuple[str, ...], primary: str, others: tuple[str, ...]
+) -> tuple[tuple[FeatureSpec, str], ...]:
+    return tuple(_each_placed(settings, ladder, primary, others))
+
+
+def _each_placed(
+    settings: FeatureSettings, ladder: tuple[str, ...], primary: str, others: tuple[str, ...]
+) -> Iterator[tuple[FeatureSpec, str]]:
     for spec in specs(settings.families):
         if spec.on_bars:
             yield from ((spec, rung) for rung in ladder if spec.on(rung, primary, settings.coarse))

@@ -34,10 +34,11 @@ _TICK = timedelta(microseconds=1)
 
 
 def from_raw(moments: pl.DataFrame, count: int = FROM_RAW) -> list[datetime]:
-    """Those of `audit_moments` whose bars are made again as well: some of every kind, evenly spread."""
+    """Those of `audit_moments` whose bars are made again as well: the first, and some of every kind, evenly spread."""
     kinds = moments.with_columns(place=pl.int_range(pl.len()).over("kind") / pl.len().over("kind"), of=pl.len().over("kind"))
     middle = kinds.with_columns(away=(pl.col("place") - 0.5).abs().rank("ordinal").over("kind"))
-    return middle.sort("away", "decision_at")["decision_at"].head(count).sort().to_list()
+    first = pl.col("decision_at") != pl.col("decision_at").min()
+    return middle.sort(first, "away", "decision_at")["decision_at"].head(count).sort().to_list()
 
 
 @dataclass(frozen=True, eq=False)

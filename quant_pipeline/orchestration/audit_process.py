@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import polars as pl
 
 from quant_pipeline.files import read_parquet
 from quant_pipeline.inference.watch import Watch
+from quant_pipeline.orchestration import processes
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from quant_pipeline.inference.gate import Remaker
     from quant_pipeline.orchestration.house import House
 
-PROCESSES = 2
-"""As many as the cores that the pipeline is made for."""
 READS = (
     "features", "primary", "ladder", "news", "foundation", "history_days", "seed", "symbol.calendar", "symbol.correlated",
     "symbol.adjustments",
@@ -65,9 +63,9 @@ def remake_rows(
         modules: that register the features.
         width: columns of the features, which decide how many processes are worth their start.
     """
-    count = PROCESSES if len(moments) * width > CELLS else 1
+    apart = processes.processes() > 1 and len(moments) * width > CELLS
     with tempfile.TemporaryDirectory(prefix="quant-audit-") as folder:
-        shares = [moments[first::count] for first in range(count)]
+        shares = [raw, sorted(set(moments) - set(raw))] if apart else [moments]
         asked = [_request(house, symbol, share, sorted(set(share) & set(raw)), modules) for share in shares]
         running = [_start(house, Path(folder) / str(number), request) for number, request in enumerate(asked)]
         try:
@@ -86,10 +84,9 @@ def remake_rows(
 def _request(
     house: House, symbol: str, moments: Sequence[datetime], raw: Sequence[datetime], modules: Sequence[str]
 ) -> dict[str, Any]:
-    whole = house.origin or house  # the process reads settings as the asset does: those of READS alone
     return {
-        "universe": whole.universe.model_dump(mode="json"), "experiment": whole.experiment.model_dump(mode="json"),
-        "symbol": symbol, "start": house.history_start(symbol).isoformat(), "end": house.cutoff(symbol).isoformat(),
+        **processes.told_settings(house), "symbol": symbol,
+        "start": house.history_start(symbol).isoformat(), "end": house.cutoff(symbol).isoformat(),
         "modules": list(modules), "moments": [at.isoformat() for at in moments], "raw": [at.isoformat() for at in raw],
     }  # fmt: skip
 
@@ -97,18 +94,15 @@ def _request(
 def _start(house: House, folder: Path, request: dict[str, Any]) -> subprocess.Popen[bytes]:
     folder.mkdir()
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-    environment = {**os.environ, **house.workplace.environment(), "PYTHONPATH": path}
     with (folder / "stderr").open("wb") as errors:
-        command = [sys.executable, "-m", MODULE, str(folder)]
-        return subprocess.Popen(command, env=environment, stdout=errors, stderr=errors)  # noqa: S603 - a command of our own
+        return processes.start(MODULE, [str(folder)], house, {"stdout": errors, "stderr": errors})
 
 
 def _finish(process: subprocess.Popen[bytes], folder: Path) -> Remade:
     from quant_pipeline.inference.faults import failure_fault
 
     process.wait()
-    tables = {kind: [pl.read_parquet(path) for path in sorted(folder.glob(f"{kind}-*.parquet"))] for kind in ("row", "bars")}
+    tables = {kind: [pl.read_parquet(path) for path in sorted(folder.glob(f"{kind}*.parquet"))] for kind in ("row", "bars")}
     told = folder / "accesses.json"
     made = Remade(tables["row"], tables["bars"], json.loads(told.read_text(encoding="utf-8")) if told.exists() else [])
     failed = folder / "failed.json"
@@ -138,16 +132,21 @@ def main(folder: Path) -> None:
 
 
 def _make(remaker: Remaker, moments: Sequence[str], raw: set[str], folder: Path, watch: Watch) -> None:
-    """Make the rows. Calls are watched in the first, where memos are filled, and in those from raw bars: some of every kind."""
-    for number, text in enumerate(moments):
-        moment = datetime.fromisoformat(text)
-        watch.calls = number == 0 or text in raw
-        if text in raw:
-            row, faults = remaker.row_from_raw(moment)
-            faults.write_parquet(folder / f"bars-{number:06}.parquet")
-        else:
-            row = remaker.row(moment)
-        row.write_parquet(folder / f"row-{number:06}.parquet")
+    """Make the rows. Calls are watched in those from raw bars: in the first of all, where memos are filled, and in some."""
+    rows = []
+    try:
+        for number, text in enumerate(moments):
+            moment = datetime.fromisoformat(text)
+            watch.calls = text in raw
+            if text in raw:
+                row, faults = remaker.row_from_raw(moment)
+                faults.write_parquet(folder / f"bars-{number:06}.parquet")
+            else:
+                row = remaker.row(moment)
+            rows.append(row)
+    finally:
+        if rows:  # one file: a row has hundreds of columns, and each file tells all their names
+            pl.concat(rows, how="diagonal").write_parquet(folder / "row.parquet")
 
 
 def _codes(error: BaseException) -> list[CodeType]:
@@ -167,15 +166,10 @@ def _import(modules: Sequence[str]) -> None:
 
 
 def _remaker(asked: dict[str, Any], watch: Watch) -> Remaker:
-    from quant_pipeline.config.experiment import Experiment
-    from quant_pipeline.config.universe import Universe
     from quant_pipeline.inference.gate import Remaker
-    from quant_pipeline.orchestration.house import make_house
     from quant_pipeline.orchestration.reading import limited
 
-    experiment = Experiment.parse(asked["experiment"], "experiment of the audit")
-    universe = Universe.parse(asked["universe"], "universe of the audit")
-    house = limited(make_house(universe=universe, experiment=experiment), READS, "feature_audit")
+    house = limited(processes.house_of(asked), READS, "feature_audit")  # it reads settings as the asset does: those alone
     start, end = (datetime.fromisoformat(asked[name]) for name in ("start", "end"))
     remaker = Remaker(house.desk(), asked["symbol"], start, end, watch.listening, *_finished(house, asked["symbol"]))
     remaker.prepare()

@@ -33,27 +33,28 @@ class ProgressView:
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._stop = threading.Event()
+        self._stops: dict[str, threading.Event] = {}
 
     def __enter__(self) -> Self:
         self.progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop.set()
+        for stop in self._stops.values():
+            stop.set()
         self.progress.stop()
 
     def listen(self, event: StageEvent) -> None:
         """Called by the runner when a stage begins or ends."""
         name = event.stage.name
         if event.done:
-            self._stop.set()
+            self._stops[name].set()
             self.progress.update(self._tasks[name], completed=len(event.keys), now="reused" if event.run_id is None else "")
             return
         self._tasks[name] = self.progress.add_task(name, total=len(event.keys), now="")
+        self._stops[name] = stop = threading.Event()
         if event.run_id:
-            self._stop = threading.Event()
-            threading.Thread(target=self._follow, args=(event.run_id, self._tasks[name], self._stop), daemon=True).start()
+            threading.Thread(target=self._follow, args=(event.run_id, self._tasks[name], stop), daemon=True).start()
 
     def _follow(self, run_id: str, task: TaskID, stop: threading.Event) -> None:
         made, now, cursor = 0, "", None

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import dagster as dg
@@ -23,18 +27,36 @@ from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.moments import moment_tags
 from quant_pipeline.orchestration.partitions import fold_key
 
+if TYPE_CHECKING:
+    from quant_pipeline.orchestration.worker import Worker
+
 PID_TAG = "quant/pid"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Assets that one Dagster run makes: a group selection in one partition."""
+    """Assets that one Dagster run makes: those of some groups in one partition.
+
+    Attributes:
+        only: names to which the groups are narrowed.
+        without: names of theirs that another stage makes.
+        always: whether it is made again however fresh it is.
+        beside: whether it needs nothing of the stages that stand next to it and are so, too.
+    """
 
     name: str
     groups: tuple[str, ...]
     partition: str
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     always: bool = False
+    beside: bool = False
+
+    def makes(self, key: dg.AssetKey, group: str) -> bool:
+        """Whether the asset `key` of `group` is one of this stage."""
+        name = key.to_user_string()
+        return group in self.groups and name not in self.without and (not self.only or name in self.only)
 
 
 @dataclass
@@ -55,33 +77,71 @@ class RunSummary:
     reused: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Order:
+    """A stage as it is made in this run: the assets that are stale, at the run's moment; no `run_id` where none is."""
+
+    stage: Stage
+    keys: Sequence[dg.AssetKey]
+    run_id: str | None
+    moment: Mapping[str, str]
+
+
 Listener = Callable[[StageEvent], None]
+PICTURES = ("feature_dictionary", "pattern_gallery")
+"""Reports that say nothing of models, and are made beside them."""
+FIGURES = ("backtest", "drift_report")
+"""Reports that the skill report does not read, and that are made beside it."""
+EARLY = "features"
+"""With this stage the worker is started: the folds, which follow it, are stale then, and it takes seconds to come up."""
 
 
 def stages(house: House, symbol: str, *, until: str = "signals") -> list[Stage]:
     """The stages of one symbol in order; `until` names the last one."""
     folds = [
-        Stage(f"train {fold}", ("preparation", "models"), fold_key(symbol, fold)) for fold in house.experiment.splits.fold_names
+        Stage(f"train {fold}", ("preparation", "models"), fold_key(symbol, fold), beside=True)
+        for fold in house.experiment.splits.fold_names
     ]
     plan = [
         Stage("ingest", ("ingest",), symbol, always=True),
         Stage("features", ("bars", "features", "labels", "splits"), symbol),
+        Stage("pictures", ("reports",), symbol, only=PICTURES, beside=True),
         *folds,
         Stage("ensemble", ("ensemble", "deploy"), symbol),
-        Stage("reports", ("reports",), symbol),
+        Stage("backtest", ("reports",), symbol, only=FIGURES, beside=True),
+        Stage("reports", ("reports",), symbol, without=(*PICTURES, *FIGURES), beside=True),
         Stage("signals", ("signals",), symbol, always=True),
     ]
     last = max(index for index, stage in enumerate(plan) if stage.name == until)
     return plan[: last + 1]
 
 
+def side_by_side(plan: Sequence[Stage]) -> list[list[Stage]]:
+    """The stages of `plan` in order, those that may be made beside each other together."""
+    groups = groupby(enumerate(plan), lambda one: -1 if one[1].beside else one[0])
+    return [[stage for _, stage in group] for _, group in groups]
+
+
 class Runner:
-    """Runs stages of a symbol against an instance. `listen` hears of every stage."""
+    """Runs stages of a symbol against an instance.
+
+    Args:
+        defs: definitions of `house`.
+        instance: where runs are recorded.
+        house: whose symbols.
+        listen: hears of every stage; two threads call it.
+        worker: a second process, which takes stages off this one's hands where they stand beside each other.
+    """
 
     def __init__(
-        self, defs: dg.Definitions, instance: dg.DagsterInstance, house: House, listen: Listener = lambda _: None
+        self,
+        defs: dg.Definitions,
+        instance: dg.DagsterInstance,
+        house: House,
+        listen: Listener = lambda _: None,
+        worker: Worker | None = None,
     ) -> None:
-        self.instance, self.house, self.listen = instance, house, listen
+        self.instance, self.house, self.listen, self.worker = instance, house, listen, worker
         self.job = defs.resolve_implicit_global_asset_job_def()
         self.graph = defs.resolve_asset_graph()
 
@@ -99,8 +159,9 @@ class Runner:
             for folder in (place.shared, place.lake, place.bundles, place.reports):
                 sweep(folder)
             moment = self._moment(symbol, reason)
-            for stage in stages(self.house, symbol, until=until):
-                self._stage(stage, summary, moment, force=force or stage.always)
+            for group in side_by_side(stages(self.house, symbol, until=until)):
+                orders = [self._order(stage, summary, moment, force=force or stage.always) for stage in group]
+                self._make_all(deque(orders), symbol)
         return summary
 
     def _moment(self, symbol: str, reason: str) -> dict[str, str]:
@@ -109,16 +170,51 @@ class Runner:
         cutoff = house.move_cutoff(symbol, reason) if reason else house.cutoff(symbol)
         return moment_tags(house.at(house.workplace.now(), {symbol: cutoff}))
 
-    def _stage(self, stage: Stage, summary: RunSummary, moment: Mapping[str, str], *, force: bool) -> None:
-        keys = [key for key in self.graph.toposorted_asset_keys if self.graph.get(key).group_name in stage.groups]
+    def _order(self, stage: Stage, summary: RunSummary, moment: Mapping[str, str], *, force: bool) -> Order:
+        keys = [key for key in self.graph.toposorted_asset_keys if stage.makes(key, self.graph.get(key).group_name)]
         chosen = keys if force else stale(self.house, self.instance, self.graph, keys, stage.partition)
         summary.reused += [f"{key.to_user_string()}|{stage.partition}" for key in keys if key not in chosen]
         summary.made += [f"{key.to_user_string()}|{stage.partition}" for key in chosen]
-        run_id = str(uuid4()) if chosen else None
-        self.listen(StageEvent(stage, chosen or keys, run_id))
-        if run_id:
-            self.materialize(chosen, stage.partition, run_id, moment)
-        self.listen(StageEvent(stage, chosen or keys, run_id, done=True))
+        return Order(stage, chosen or keys, str(uuid4()) if chosen else None, moment)
+
+    def _make_all(self, orders: deque[Order], symbol: str) -> None:
+        """Make all `orders`, two at a time where there is a worker and anything for it to do."""
+        waiting = [order.stage for order in orders if order.run_id]
+        if self.worker and (len(waiting) > 1 or EARLY in [stage.name for stage in waiting]):
+            self.worker.start(symbol)
+        if self.worker and len(waiting) > 1:
+            self._make_beside(orders, self.worker, symbol)
+        while orders:
+            self._make(orders.popleft(), self.materialize)
+
+    def _make_beside(self, orders: deque[Order], worker: Worker, symbol: str) -> None:
+        """Make `orders` from both ends, the longest folds first; what the worker could not make is left in them."""
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(self._drain, orders.popleft, worker.materialize)
+            try:
+                self._drain(orders.pop, self.materialize)
+                orders.extend(other.result())
+            except BaseException:
+                orders.clear()
+                worker.stop()
+                bury_dead_runs(self.instance, symbol)
+                raise
+
+    def _drain(self, take: Callable[[], Order], materialize: Callable[..., bool]) -> list[Order]:
+        """Make orders until none is left to take, or one could not be made: that one is returned."""
+        with suppress(IndexError):
+            while self._make(order := take(), materialize):
+                pass
+            return [order]
+        return []
+
+    def _make(self, order: Order, materialize: Callable[..., bool]) -> bool:
+        stage, keys, run_id = order.stage, order.keys, order.run_id
+        self.listen(StageEvent(stage, keys, run_id))
+        made = run_id is None or materialize(keys, stage.partition, run_id, order.moment)
+        if made:
+            self.listen(StageEvent(stage, keys, run_id, done=True))
+        return made
 
     def materialize(
         self,
@@ -126,8 +222,11 @@ class Runner:
         partition: str | None,
         run_id: str | None = None,
         moment: Mapping[str, str] | None = None,
-    ) -> None:
-        """One in-process Dagster run of `keys`; the error of a failed step is raised as it was. `moment`: see `moment_tags`."""
+    ) -> bool:
+        """One in-process Dagster run of `keys`, True when it is done; the error of a failed step is raised as it was.
+
+        For `moment` see `moment_tags`.
+        """
         partitioned = any(self.graph.get(key).is_partitioned for key in keys)
         try:
             self.job.execute_in_process(
@@ -142,6 +241,7 @@ class Runner:
             if not isinstance(error.user_exception, QuantError):
                 raise
             raise error.user_exception from error.user_exception.__cause__
+        return True
 
     @contextmanager
     def locked(self, symbol: str) -> Iterator[None]:

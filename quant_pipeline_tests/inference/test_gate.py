@@ -140,4 +140,5 @@ def test_bars_are_made_again_at_some_moment_of_every_kind():
     chosen = from_raw(moments, 6)
     assert chosen == sorted(set(chosen))
     assert len(chosen) == 6
+    assert chosen[0] == START  # where modules fill their memos
     assert set(moments.filter(pl.col("decision_at").is_in(chosen))["kind"]) == set(kinds)

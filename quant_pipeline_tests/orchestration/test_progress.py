@@ -89,4 +89,14 @@ def test_a_full_disk_ends_the_watch_in_silence_for_the_run_tells_of_it(monkeypat
 def test_leaving_in_the_middle_stops_the_watch():
     stage = Stage("ingest", ("ingest",), "GC=F")
     _, view = shown(StageEvent(stage, KEYS, "run-1"))
-    assert view._stop.is_set()
+    assert view._stops["ingest"].is_set()
+
+
+def test_two_stages_at_once_are_followed_and_ended_each_by_itself():
+    one, two = Stage("train fold_00", ("models",), "GC=F"), Stage("train fold_01", ("models",), "GC=F")
+    with ProgressView(Instance(), Console(file=io.StringIO())) as view:
+        view.listen(StageEvent(one, KEYS, "run-1"))
+        view.listen(StageEvent(two, KEYS, "run-2"))
+        view.listen(StageEvent(one, KEYS, "run-1", done=True))
+        assert view._stops[one.name].is_set()
+        assert not view._stops[two.name].is_set()
