@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
-from quant_pipeline.bars.defects import feed_notes, iso, outside_note, price_notes, volume_note
+from quant_pipeline.bars.defects import feed_notes, gaps, iso, outside_note, price_notes, volume_note
 from quant_pipeline.bars.limits import refuse_losses
 from quant_pipeline.bars.moments import microseconds
 from quant_pipeline.bars.schema import PRICES, RUNG_SCHEMA, check_bars
 from quant_pipeline.bars.sessions import with_sessions
 from quant_pipeline.bars.splits import adjusted, refuse_jumps
 from quant_pipeline.config.cleaning import CleaningRules
-from quant_pipeline.config.timeframes import duration
+from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.ledger import Ledger
 
 MEASURED = timedelta(days=7)
@@ -72,7 +72,7 @@ def clean_bars(
     ledger = Ledger(rows_in=raw.height, notes={"timeframe": timeframe, "unsorted": _out_of_order(raw)})
     told = _measured(_drop_bad(raw, ledger).sort("timestamp", maintain_order=True), ledger)
     bars = _closed(_with_known_at(_inside_sessions(_unique(told, ledger), calendar, ledger), timeframe), as_of, ledger)
-    refuse_losses(ledger, rules, f"{timeframe} bars")
+    refuse_losses(ledger, rules, f"{timeframe} bars", lambda: gaps(bars, calendar, timeframe)["minutes"] // minutes(timeframe))
     bars = adjusted(bars, rules.adjustments, ledger)
     refuse_jumps(bars, rules, _below_zero(raw, ledger))
     ledger.notes |= price_notes(bars) | feed_notes(bars, calendar, timeframe)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.errors import DataError
 from quant_pipeline.ledger import Ledger
 
+OUTSIDE = "outside_session"
 LIKELY = {
     "price_not_finite": "export the bars again without empty rows",
     "price_not_positive": "use unadjusted or ratio-adjusted bars: those adjusted by differences go below zero, and returns need "
@@ -21,6 +24,11 @@ LIKELY = {
 """The usual cause of each reason, as what to do about it."""
 
 
+EXTENDED = 0.15
+"""Share of rows up to which those outside the sessions may be extended hours, where the sessions themselves lack little. A week
+of them is 8 % of a quarter; from here on the calendar is another market's: weekends alone are 29 % of one that never shuts."""
+
+
 def refuse_conflicts(frame: pl.DataFrame, rules: CleaningRules, what: str) -> None:
     """Refuse BARS as they came when too many rows tell a bar that another row tells otherwise. Raises as `refuse_losses`.
 
@@ -32,13 +40,15 @@ def refuse_conflicts(frame: pl.DataFrame, rules: CleaningRules, what: str) -> No
     refuse_losses(ledger, rules, what)
 
 
-def refuse_losses(ledger: Ledger, rules: CleaningRules, what: str) -> None:
+def refuse_losses(ledger: Ledger, rules: CleaningRules, what: str, lacking: Callable[[], int] | None = None) -> None:
     """Refuse bars of which cleaning dropped a larger share than the symbol's limits allow, for any one reason.
 
     Args:
         ledger: of the cleaning.
         rules: the symbol and its limits; without limits nothing is refused.
         what: the bars' name in the error, such as "1m bars".
+        lacking: bars that the sessions lack. Rows outside them, up to `EXTENDED`, count only where it is half as many: those
+            of a wrong zone are missing inside, extended hours are not.
 
     Raises:
         DataError: names the reason, the share, the limit, the likely cause and the setting.
@@ -46,6 +56,8 @@ def refuse_losses(ledger: Ledger, rules: CleaningRules, what: str) -> None:
     limits = rules.limits.model_dump() if rules.limits else {}
     shares = {reason: ledger.dropped.get(reason, 0) / max(ledger.rows_in, 1) for reason in limits}
     over = {reason: share for reason, share in shares.items() if share > limits[reason]}
+    if lacking and over.get(OUTSIDE, 1.0) <= EXTENDED and 2 * lacking() < ledger.dropped[OUTSIDE]:
+        del over[OUTSIDE]
     if not over:
         return
     reason = max(over, key=lambda name: over[name])

@@ -54,7 +54,8 @@ class DropLimits(Settings):
     Measured on 20 real files of six vendors (minutes and hours, 2.9 million rows): a closing auction printed as a bar of
     its own and a week of extended hours are 2.9 % of SPY's rows, no other file has 0.4 % outside its session; 0.04 % of
     prices are missing at most; of every other kind there is none. Gold read one hour off its zone has 4.3 % of its rows in the
-    daily break. Exact repeats have no limit: they lose nothing.
+    daily break. Extended hours beside whole sessions do not count, see `bars/limits.py`. Exact repeats have no limit: they
+    lose nothing.
     """
 
     price_not_finite: float = pydantic.Field(default=0.01, ge=0, le=1)

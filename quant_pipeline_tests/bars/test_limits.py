@@ -95,6 +95,18 @@ def test_a_closing_auction_and_some_extended_hours_pass():
     assert ledger.dropped == {"outside_session": closing.height + late.height}
 
 
+def test_extended_hours_beside_whole_sessions_pass_in_whatever_part_of_a_history():
+    late = feed().filter(pl.col("timestamp").dt.hour() == 19).with_columns(pl.col("timestamp") + timedelta(hours=1))
+    _, ledger = clean_bars(pl.concat([feed(), late]), "NYSE", rules=strict())
+    assert ledger.dropped["outside_session"] / ledger.rows_in > 0.13
+
+
+def test_as_many_rows_outside_are_refused_where_the_sessions_lack_them():
+    moved = pl.when(pl.col("timestamp").dt.hour() == 19).then(pl.col("timestamp") + timedelta(hours=1)).otherwise("timestamp")
+    with pytest.raises(DataError, match="dropped as outside_session"):
+        clean_bars(feed().with_columns(timestamp=moved).sort("timestamp"), "NYSE", rules=strict())
+
+
 def test_what_is_not_closed_yet_and_what_is_repeated_has_no_limit():
     _, ledger = clean_bars(pl.concat([feed(), feed()]), "NYSE", as_of=START + timedelta(days=2), rules=strict())
     assert set(ledger.dropped) == {"repeated", "not_closed_yet"}
