@@ -71,7 +71,7 @@ def test_a_changed_model_is_made_again_with_what_depends_on_it(home):
     remade = of_folds("models/logistic", "oof_predictions") | whole
     assert set(summary.made) == remade
     assert set(summary.reused) == of_folds("regimes", "selection", "models/lightgbm") | of_symbol(
-        *BARS, *CHANNELS, "features", "feature_audit", "barriers", "labels", "sample_weights", "splits"
+        *BARS, *CHANNELS, "features", "feature_audit", "feature_dictionary", "barriers", "labels", "sample_weights", "splits"
     )
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections import deque
 from datetime import timedelta
 
 import dagster as dg
 
 from quant_pipeline.definitions import build_defs
 from quant_pipeline.orchestration.jobs import live_inputs
-from quant_pipeline.orchestration.runner import Runner, Stage
+from quant_pipeline.orchestration.runner import Order, Runner
 
 SYMBOL = "BTC-USD"
 
@@ -55,11 +56,11 @@ def test_train_symbol_reuses_what_is_fresh(home):
 def test_a_reason_lets_training_see_newer_bars(bare_home, monkeypatch):
     seen = []
 
-    def remember(self: Runner, stage: Stage, *_: object, **__: object) -> None:
-        if stage.name == "ingest":
+    def remember(self: Runner, orders: deque[Order], *_: object) -> None:
+        if orders[0].stage.name == "ingest":
             seen.append((self.house.cutoff(SYMBOL), self.house.last_retrain(SYMBOL)))
 
-    monkeypatch.setattr(Runner, "_stage", remember)
+    monkeypatch.setattr(Runner, "_make_all", remember)
     house = bare_home.house()
     monday = house.cutoff(SYMBOL)
     with bare_home.open() as instance:
