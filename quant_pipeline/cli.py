@@ -122,9 +122,11 @@ def open_works() -> tuple[House, dg.Definitions, dg.DagsterInstance]:
     import dagster as dg
 
     from quant_pipeline.definitions import build_defs
+    from quant_pipeline.orchestration.keeping import keep
 
-    house = open_house()
-    return house, build_defs(house), dg.DagsterInstance.get()
+    house, instance = open_house(), dg.DagsterInstance.get()
+    keep(instance)
+    return house, build_defs(house), instance
 
 
 def work(symbol: str, until: str, *, force: bool) -> None:

@@ -46,3 +46,7 @@ class MissingUpstreamError(QuantError):
 
 class StorageError(QuantError):
     """A disk that is full or a file that cannot be written; nothing half-written stays."""
+
+
+class BusyError(QuantError):
+    """Something that others hold, and that was waited for long enough."""

@@ -129,13 +129,14 @@ def remove(path: Path) -> None:
 def sweep(folder: Path) -> int:
     """Remove temporaries under `folder` whose process is gone; return how many."""
     found = list(folder.rglob(f"{TEMPORARY}*")) if folder.exists() else []
-    leftovers = [path for path in found if not _alive(path.name.removeprefix(TEMPORARY).partition("-")[0])]
+    leftovers = [path for path in found if not running(path.name.removeprefix(TEMPORARY).partition("-")[0])]
     for leftover in leftovers:
         remove(leftover)
     return len(leftovers)
 
 
-def _alive(pid: str) -> bool:
+def running(pid: str) -> bool:
+    """Whether a process of this id is there."""
     try:
         os.kill(int(pid), 0)
     except (ProcessLookupError, ValueError):

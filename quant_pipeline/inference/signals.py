@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote
@@ -151,9 +151,10 @@ class SignalStore:
         return [signal for signal in signals if (start is None or signal.as_of >= start) and (end is None or signal.as_of <= end)]
 
     def latest(self, symbol: str, by: datetime | None = None) -> Signal | None:
-        """The newest signal, or the newest with `as_of` <= `by`."""
-        newest_first = map(_load, reversed(self._files(symbol, None, by)))
-        return next((signal for signal in newest_first if by is None or signal.as_of <= by), None)
+        """The newest signal with `as_of` <= `by`, by default now: a clock that was wrong once hides nothing."""
+        limit = by or datetime.now(UTC)
+        newest_first = map(_load, reversed(self._files(symbol, None, limit)))
+        return next((signal for signal in newest_first if signal.as_of <= limit), None)
 
     def table(self, symbol: str) -> pl.DataFrame:
         """All signals of `symbol` as a table, one column per field, sorted by as_of; brought up to date first."""

@@ -9,17 +9,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, _event_logs_directory
 
 from quant_pipeline.config.experiment import load_experiment
 from quant_pipeline.config.workplace import workplace
+from quant_pipeline.files import locked
+from quant_pipeline.orchestration.event_log import EventLog
 
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
 
 
 class History(DagsterSqliteStorage):
-    """SQLite under `base_dir`, in a folder of the experiment that the environment names."""
+    """SQLite under `base_dir`, in a folder of the experiment that the environment names.
+
+    Processes that open a new home at once set up its databases one after another: Alembic does not know how to share that.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        with locked(Path(base_dir) / ".lock"):
+            super().__init__(base_dir, inst_data)
+        self._event_log_storage = EventLog(_event_logs_directory(base_dir))
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Any) -> Self:

@@ -12,10 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from quant_pipeline.files import refused_by_disk
 from quant_pipeline.orchestration.runner import StageEvent
+from quant_pipeline.orchestration.slots import WAITS
 
 POLL_SECONDS = 0.4
 BEGUN, FINISHED = dg.DagsterEventType.STEP_START, dg.DagsterEventType.ASSET_MATERIALIZATION
-FOLLOWED = {BEGUN, FINISHED}
+FOLLOWED = {BEGUN, FINISHED, dg.DagsterEventType.ENGINE_EVENT}
 
 
 class ProgressView:
@@ -71,5 +72,6 @@ class ProgressView:
             made += sum(event.event_type is FINISHED for event in events if event)
             started = [event.step_key for event in events if event and event.event_type is BEGUN and event.step_key]
             now = started[-1].replace("__", "/") if started else now
+            now = next((word for event in events if event and (word := event.message or "").startswith(WAITS)), now)
             if not stop.is_set():
                 self.progress.update(task, completed=made, now=now)

@@ -22,15 +22,17 @@ import dagster as dg
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.errors import QuantError, StorageError
 from quant_pipeline.files import sweep
+from quant_pipeline.orchestration.burial import bury_dead_runs
 from quant_pipeline.orchestration.freshness import stale
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.moments import moment_tags
+from quant_pipeline.orchestration.owners import owner_tags
 from quant_pipeline.orchestration.partitions import fold_key
+from quant_pipeline.orchestration.slots import symbol_tag
 
 if TYPE_CHECKING:
     from quant_pipeline.orchestration.worker import Worker
 
-PID_TAG = "quant/pid"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -154,7 +156,7 @@ class Runner:
         self.house.symbol(symbol)
         summary = RunSummary()
         with self.locked(symbol):
-            bury_dead_runs(self.instance, symbol)
+            bury_dead_runs(self.instance)
             place = self.house.workplace
             for folder in (place.shared, place.lake, place.bundles, place.reports):
                 sweep(folder)
@@ -183,11 +185,11 @@ class Runner:
         if self.worker and (len(waiting) > 1 or EARLY in [stage.name for stage in waiting]):
             self.worker.start(symbol)
         if self.worker and len(waiting) > 1:
-            self._make_beside(orders, self.worker, symbol)
+            self._make_beside(orders, self.worker)
         while orders:
             self._make(orders.popleft(), self.materialize)
 
-    def _make_beside(self, orders: deque[Order], worker: Worker, symbol: str) -> None:
+    def _make_beside(self, orders: deque[Order], worker: Worker) -> None:
         """Make `orders` from both ends, the longest folds first; what the worker could not make is left in them."""
         with ThreadPoolExecutor(1) as pool:
             other = pool.submit(self._drain, orders.popleft, worker.materialize)
@@ -197,7 +199,7 @@ class Runner:
             except BaseException:
                 orders.clear()
                 worker.stop()
-                bury_dead_runs(self.instance, symbol)
+                bury_dead_runs(self.instance)
                 raise
 
     def _drain(self, take: Callable[[], Order], materialize: Callable[..., bool]) -> list[Order]:
@@ -234,7 +236,7 @@ class Runner:
                 partition_key=partition if partitioned else None,
                 asset_selection=list(keys),
                 run_id=run_id,
-                tags={PID_TAG: str(os.getpid()), "quant/symbol": str(partition).split("|")[-1], **(moment or {})},
+                tags={**owner_tags(), **symbol_tag(partition), **(moment or {})},
                 run_config=QUIET,
             )
         except dg.DagsterExecutionStepExecutionError as error:
@@ -263,25 +265,6 @@ class Runner:
             handle.write(str(os.getpid()))
             handle.flush()
             yield
-
-
-def bury_dead_runs(instance: dg.DagsterInstance, symbol: str) -> list[str]:
-    """Mark unfinished runs of this symbol as failed and free their slots: we hold the lock, so their process is gone."""
-    unfinished = [
-        dg.DagsterRunStatus.STARTED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.CANCELING,
-    ]
-    dead = [
-        run for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={"quant/symbol": symbol})) if PID_TAG in run.tags
-    ]
-    for run in dead:
-        instance.report_run_failed(
-            run, f"its process {run.tags[PID_TAG]} ended without a word; the next `quant run` goes on from here"
-        )
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return [run.run_id for run in dead]
 
 
 def fold_partitions(house: House, symbol: str) -> list[str]:

@@ -9,11 +9,12 @@ import dagster as dg
 
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import AnyJob
+from quant_pipeline.orchestration.keeping import keeper
 
 
 def build_sensors(house: House, jobs: dict[str, AnyJob]) -> list[dg.SensorDefinition]:
     """Every sensor of the code location."""
-    return [_failure_alert(house), _signal_alert(house), _drift_retrain(house, jobs["train_symbol"])]
+    return [_failure_alert(house), _signal_alert(house), _drift_retrain(house, jobs["train_symbol"]), keeper()]
 
 
 def _failure_alert(house: House) -> dg.SensorDefinition:
@@ -51,7 +52,7 @@ def _send_signals(house: House) -> Iterator[str]:
 
     wanted = house.experiment.signal.alert
     for symbol in house.universe.symbols:
-        signal = house.signals.latest(symbol)
+        signal = house.signals.latest(symbol, house.workplace.now())
         if signal is not None and signal.status == "ok" and (wanted == "all" or signal.action):
             key = f"signal/{symbol}/{signal.as_of.isoformat()}"
             yield f"{key}: {send_once(house.workplace.alerts, key, signal_message(signal), os.environ)}"

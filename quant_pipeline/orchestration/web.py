@@ -5,19 +5,24 @@ Browsers do not follow file links from the Dagster UI, so the pages need a serve
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import IO, cast
 from urllib.parse import quote
 
 from quant_pipeline.errors import ConfigError
 
+LOG = logging.getLogger(__name__)
+GUARDIAN = "quant_pipeline.orchestration.guardian"
 HOST, DEFAULT_PORT, LAST_PORT = "127.0.0.1", 3001, 65_535
 
 
@@ -65,24 +70,30 @@ def serving(reports: Path) -> Iterator[None]:
 
 
 def supervise(command: Sequence[str]) -> int:
-    """Run `command` until it ends; pass SIGTERM on, and on Ctrl-C wait for it to stop its own children. Returns its exit code."""
-    # a shell may start background jobs with SIGINT ignored; dagster would inherit that and never stop
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    children: list[subprocess.Popen[bytes]] = []
-    asked = threading.Event()  # SIGTERM may arrive before the child is known here
+    """Run `command` until it ends, or SIGTERM or Ctrl-C asks for that; nothing that it started is left then.
+
+    Returns:
+        0 when it was asked for; else the exit code of `command`, never 0: a server that ends by itself has failed.
+    """
+    asked = threading.Event()  # a signal may arrive before the guardian is known here
+    guarded: list[subprocess.Popen[bytes]] = []
 
     def end(*_: object) -> None:
         asked.set()
-        for child in children:
-            child.terminate()
+        for guardian in guarded:
+            cast("IO[bytes]", guardian.stdin).close()
 
-    signal.signal(signal.SIGTERM, end)
-    process = subprocess.Popen(command)  # noqa: S603 - a command of our own
-    children.append(process)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    # a group of its own: Ctrl-C is passed on by the guardian alone
+    guardian = subprocess.Popen([sys.executable, "-m", GUARDIAN, *command], stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own
+    guarded.append(guardian)
     if asked.is_set():
-        process.terminate()
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+        end()
+    code = guardian.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(guardian.pid, signal.SIGKILL)
+    if asked.is_set():
+        return 0
+    LOG.error("Dagster ended by itself (code %d); what it printed says why. `quant ui` starts it again", code)
+    return code or 1

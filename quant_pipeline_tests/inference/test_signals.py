@@ -171,12 +171,18 @@ def test_reading_by_span_and_the_latest(store):
     assert [one.as_of for one in store.read("GC=F")] == moments
     assert [one.as_of for one in store.read("GC=F", AT - HOUR, AT)] == moments[1:3]
     assert [one.as_of for one in store.read("GC=F", AT + timedelta(seconds=1))] == moments[3:]
-    assert store.latest("GC=F").as_of == moments[-1]
+    assert store.latest("GC=F", moments[-1]).as_of == moments[-1]
     assert store.latest("GC=F", AT - HOUR / 2).as_of == store.latest("GC=F", AT - HOUR).as_of == AT - HOUR
     assert store.latest("GC=F", moments[0] - HOUR) is None
     assert store.latest("SPY") is None
     assert store.read("SPY") == []
     assert store.symbols() == ["GC=F"]
+
+
+def test_a_clock_that_was_wrong_once_does_not_hide_real_signals(store):
+    for at in (AT, datetime(2089, 1, 1, tzinfo=UTC)):
+        store.write(signal(as_of=at))
+    assert store.latest("GC=F").as_of == AT
 
 
 def test_a_symbol_with_a_slash_stays_inside_the_root(store):

@@ -87,7 +87,7 @@ def test_jobs_schedules_and_sensors(defs):
     assert set(schedules) == {"hourly_inference_schedule", "daily_drift_schedule", "weekly_training_schedule"}
     running = {name for name, schedule in schedules.items() if schedule.default_status.value == "RUNNING"}
     assert running == {"hourly_inference_schedule", "daily_drift_schedule"}
-    assert {sensor.name for sensor in defs.sensors} == {"run_failure_alert", "new_signal_alert", "drift_retrain"}
+    assert {sensor.name for sensor in defs.sensors} == {"run_failure_alert", "new_signal_alert", "drift_retrain", "record_keeper"}
     assert all(sensor.default_status.value == "RUNNING" for sensor in defs.sensors)
     assert all(thing.description for thing in (*defs.schedules, *defs.sensors))
 

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import threading
+
 import dagster as dg
+
+from quant_pipeline.files import locked
+from quant_pipeline.orchestration.history import History
 
 
 def test_profiles_worlds_and_experiments_do_not_share_a_history(bare_home):
@@ -17,3 +22,13 @@ def test_profiles_worlds_and_experiments_do_not_share_a_history(bare_home):
     for number, house in enumerate(houses):
         with bare_home.open(house) as instance:
             assert [one.job_name for one in instance.get_runs()] == [f"job_{number}"]
+
+
+def test_a_new_home_is_set_up_by_one_process_at_a_time(tmp_path):
+    opened = threading.Thread(target=History, args=(str(tmp_path),))
+    with locked(tmp_path / ".lock"):
+        opened.start()
+        opened.join(0.5)
+        assert not [*tmp_path.rglob("*.db")]
+    opened.join(30)
+    assert {path.name for path in tmp_path.rglob("*.db")} == {"runs.db", "index.db", "schedules.db"}

@@ -4,8 +4,10 @@ from collections import deque
 from datetime import timedelta
 
 import dagster as dg
+import pytest
 
 from quant_pipeline.definitions import build_defs
+from quant_pipeline.errors import StorageError
 from quant_pipeline.orchestration.jobs import live_inputs
 from quant_pipeline.orchestration.runner import Order, Runner
 
@@ -69,6 +71,14 @@ def test_a_reason_lets_training_see_newer_bars(bare_home, monkeypatch):
     full_hour = bare_home.as_of.replace(minute=0)
     assert seen == [(monday, None), (full_hour, full_hour)]
     assert '"reason": "drift"' in (bare_home.lake / "cutoffs" / f"{SYMBOL}.json").read_text()
+
+
+def test_a_retraining_that_finds_another_at_work_leaves_its_cutoff_alone(bare_home):
+    house = bare_home.house()
+    monday = house.cutoff(SYMBOL)
+    with bare_home.runner() as runner, runner.locked(SYMBOL), pytest.raises(StorageError, match="another run"):
+        runner.run(SYMBOL, reason="drift")
+    assert (house.cutoff(SYMBOL), house.last_retrain(SYMBOL)) == (monday, None)
 
 
 def _metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict:

@@ -6,12 +6,11 @@ import uuid
 
 import dagster as dg
 import pytest
-from dagster._core.test_utils import create_run_for_test
 
 from quant_pipeline.definitions import build_defs
 from quant_pipeline.errors import ConfigError, DataError, MissingUpstreamError, StorageError
 from quant_pipeline.orchestration.partitions import fold_key
-from quant_pipeline.orchestration.runner import PID_TAG, Runner, StageEvent, bury_dead_runs, fold_partitions, stages
+from quant_pipeline.orchestration.runner import Runner, StageEvent, fold_partitions, stages
 
 SYMBOL = "BTC-USD"
 HOLD = """
@@ -136,24 +135,3 @@ def test_what_a_killed_run_left_half_written_is_swept(bare_home):
     with bare_home.runner() as runner:
         runner.run(SYMBOL, until="ingest")
     assert not [name for name in bare_home.contents() if ".partial" in name]
-
-
-def test_dead_runs_are_buried_and_others_left_alone(bare_home):
-    with bare_home.open() as instance:
-
-        def started(symbol: str, tags: dict[str, str]) -> str:
-            tags = {"quant/symbol": symbol, **tags}
-            return create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED, tags=tags).run_id
-
-        ours, other = started(SYMBOL, {PID_TAG: "1"}), started("GC=F", {PID_TAG: "1"})
-        daemons = started(SYMBOL, {})
-        assert bury_dead_runs(instance, SYMBOL) == [ours]
-        status = {run.run_id: run.status for run in instance.get_runs()}
-    assert status[ours] is dg.DagsterRunStatus.FAILURE
-    assert status[other] is status[daemons] is dg.DagsterRunStatus.STARTED
-
-
-def test_runs_that_are_over_are_not_buried(bare_home):
-    with bare_home.open() as instance:
-        create_run_for_test(instance, status=dg.DagsterRunStatus.SUCCESS, tags={"quant/symbol": SYMBOL, PID_TAG: "1"})
-        assert bury_dead_runs(instance, SYMBOL) == []

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from quant_pipeline.errors import ConfigError
+from quant_pipeline.files import running
 from quant_pipeline.orchestration.web import page_url, reports_port, serving, supervise
 
 
@@ -64,11 +68,50 @@ def test_the_port_is_3001_unless_said_otherwise(monkeypatch):
 
 
 @pytest.mark.usefixtures("signals_restored")
-def test_the_exit_code_of_the_child_is_handed_on():
-    assert supervise([sys.executable, "-c", "raise SystemExit(5)"]) == 5
+@pytest.mark.parametrize(("code", "handed_on"), [(5, 5), (0, 1)])
+def test_a_server_that_ends_by_itself_has_failed(code, handed_on):
+    assert supervise([sys.executable, "-c", f"raise SystemExit({code})"]) == handed_on
 
 
 @pytest.mark.usefixtures("signals_restored")
-def test_sigterm_reaches_the_child():
-    asks_its_parent_to_end = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
-    assert supervise([sys.executable, "-c", asks_its_parent_to_end]) == -signal.SIGTERM
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_well_when_it_is_asked_to(number):
+    asks = "import os, sys, time; os.kill(int(sys.argv[1]), int(sys.argv[2])); time.sleep(60)"
+    assert supervise([sys.executable, "-c", asks, str(os.getpid()), str(number.value)]) == 0
+
+
+IMPATIENT = """
+import sys
+from quant_pipeline.orchestration import guardian
+guardian.PATIENCE = 0.5
+sys.exit(guardian.main(sys.argv[1:]))
+"""
+SUPERVISE = """
+import sys
+from quant_pipeline.orchestration import web
+web.GUARDIAN = "impatient"
+sys.exit(web.supervise(sys.argv[1:]))
+"""
+# a server with a server of its own; neither heeds Ctrl-C
+SERVERS = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, lambda *_: None)
+deaf = "import signal, time; signal.signal(signal.SIGINT, lambda *_: None); time.sleep(60)"
+print(os.getpid(), subprocess.Popen([sys.executable, "-c", deaf]).pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("killed", "ends_with"), [("quant ui", -signal.SIGKILL), ("server", 128 + signal.SIGKILL)])
+def test_nothing_runs_on_when_one_of_them_is_killed(tmp_path, killed, ends_with):
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", SUPERVISE, sys.executable, "-c", SERVERS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as ui:
+        server, inner = ui.stdout.readline().split()
+        os.kill({"quant ui": ui.pid, "server": int(server)}[killed], signal.SIGKILL)
+        assert ui.wait(30) == ends_with
+    left, until = [server, inner], time.monotonic() + 30
+    while left and time.monotonic() < until:
+        left = [pid for pid in left if running(pid)]
+    assert left == []

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+from dagster._core.test_utils import create_run_for_test
+
+from quant_pipeline.orchestration.burial import bury_dead_runs
+from quant_pipeline.orchestration.owners import BOOT_TAG, owner_tags
+
+STATUS = dg.DagsterRunStatus
+OF_ANOTHER_BOOT = {**owner_tags(), BOOT_TAG: "another"}
+
+
+def made(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, tags: dict[str, str]) -> str:
+    return create_run_for_test(instance, status=status, tags=tags).run_id
+
+
+@pytest.mark.parametrize(
+    ("status", "after"),
+    [
+        (STATUS.STARTED, STATUS.FAILURE), (STATUS.STARTING, STATUS.FAILURE), (STATUS.NOT_STARTED, STATUS.FAILURE),
+        (STATUS.CANCELING, STATUS.CANCELED),
+    ],
+)  # fmt: skip
+def test_runs_of_every_symbol_whose_process_is_gone_are_buried(bare_home, status, after):
+    with bare_home.open() as instance:
+        dead = {made(instance, status, {**OF_ANOTHER_BOOT, "quant/symbol": symbol}) for symbol in ("GC=F", "BTC-USD")}
+        assert set(bury_dead_runs(instance)) == dead
+        assert {run.status for run in instance.get_runs()} == {after}
+        assert bury_dead_runs(instance) == []
+
+
+def test_runs_that_live_or_are_over_are_left_alone(bare_home):
+    with bare_home.open() as instance:
+        kept = {
+            made(instance, STATUS.STARTED, owner_tags()): STATUS.STARTED,
+            made(instance, STATUS.STARTED, {}): STATUS.STARTED,
+            made(instance, STATUS.SUCCESS, OF_ANOTHER_BOOT): STATUS.SUCCESS,
+        }
+        assert bury_dead_runs(instance) == []
+        assert {run.run_id: run.status for run in instance.get_runs()} == kept
