@@ -76,9 +76,13 @@ class AlertLedger:
 
         A key that is pending is tried again with the text it was first given, not before its next try is due.
         """
+        self.keep(key, text, now=now)
+        return self._settle(key, client, now) or self._told(self._alert(key), now)
+
+    def keep(self, key: str, text: str, *, now: datetime) -> None:
+        """Let `text` wait under `key` for the next `flush`; nothing where the key was dealt with before."""
         with self.connect() as base:
             put(base, key, text, now)
-        return self._settle(key, client, now) or self._told(self._alert(key), now)
 
     def flush(self, client: TelegramClient | None, *, now: datetime) -> list[str]:
         """Try every pending alert that is due, oldest first, until one fails; returns what happened, in words."""

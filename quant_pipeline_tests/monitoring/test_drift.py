@@ -109,7 +109,9 @@ def test_a_vanished_feature_has_drifted_and_nulls_do_not_count():
 
 def sparse(random, rows, share, absent=None):
     kept = random.random(rows) < share
-    return pl.DataFrame({"f": pl.Series([value if there else absent for value, there in zip(random.normal(size=rows), kept)])})
+    return pl.DataFrame(
+        {"f": pl.Series([value if there else absent for value, there in zip(random.normal(size=rows), kept, strict=True)])}
+    )
 
 
 @pytest.mark.parametrize("absent", [None, math.inf, -math.inf, math.nan])

@@ -51,7 +51,9 @@ def told_to_wait(text):
     return 429, f'{{"ok": false, "parameters": {{"retry_after": {text}}}}}'
 
 
-@pytest.mark.parametrize(("told", "waited"), [("-5", 0.0), ("0.25", 0.25), ("NaN", 0.5), ('"7"', 0.5), ("true", 0.5), ("null", 0.5)])
+@pytest.mark.parametrize(
+    ("told", "waited"), [("-5", 0.0), ("0.25", 0.25), ("NaN", 0.5), ('"7"', 0.5), ("true", 0.5), ("null", 0.5)]
+)
 def test_only_a_wait_that_can_be_waited_is_obeyed(stand_in, told, waited):
     waits = []
     stand_in.plan = [told_to_wait(told)]
