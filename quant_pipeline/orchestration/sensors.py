@@ -32,7 +32,8 @@ def _run_alert(house: House) -> dg.SensorDefinition:
         description="Tells Telegram, or the log, of each failure and outage once, how often it was so, and when it was over.",
     )
     def run_failure_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        from quant_pipeline.orchestration.telling import Teller, tell_runs
+        from quant_pipeline.orchestration.run_troubles import tell_runs
+        from quant_pipeline.orchestration.telling import Teller
 
         teller = Teller.of(house)
         until = tell_runs(teller, context.instance, datetime.fromisoformat(context.cursor) if context.cursor else None)
