@@ -9,13 +9,13 @@ from datetime import datetime
 import polars as pl
 
 from quant_pipeline.backtest.skill_report import PLAINEST, ReportInputs, prepare
-from quant_pipeline.bars.build import build_bars
+from quant_pipeline.bars.build import build_bars, check_primary
 from quant_pipeline.config.experiment import Experiment, SplitSettings
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Symbol
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.ensemble.oof import SCHEMA
-from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.errors import DataError, MissingUpstreamError
 from quant_pipeline.inference.account import Desk
 from quant_pipeline.inference.bundle import Bundle
 from quant_pipeline.inference.context import gather
@@ -165,6 +165,8 @@ def measure_drift(desk: Desk, symbol: str, bundle: Bundle | None, now: datetime,
 
     Raises:
         MissingUpstreamError: no bundle is live.
+        ConfigError: the stored bars cannot give the primary rung.
+        DataError: the window holds no bar that features can be made of.
     """
     if bundle is None:
         raise MissingUpstreamError(
@@ -187,6 +189,13 @@ def _recent_features(desk: Desk, symbol: str, now: datetime) -> tuple[pl.DataFra
     first = window_start(experiment, calendar, now)
     start = first - (now - first)
     raw, rules = read_raw(desk.store, symbol, start, now), desk.universe.cleaning(symbol)
+    check_primary(raw, experiment, symbol)
     rungs, _ = build_bars(raw, calendar, experiment.rungs, as_of=now, rules=rules)
-    context = gather(desk, symbol, start, now)
-    return decision_features(rungs, context, experiment, calendar), rungs[experiment.primary]
+    features = decision_features(rungs, gather(desk, symbol, start, now), experiment, calendar)
+    if features.is_empty():
+        raise DataError(
+            f"bars of {symbol} for drift", found=f"too few from {start:%Y-%m-%d} to {now:%Y-%m-%d %H:%M} UTC for any feature",
+            wanted="those of recent decisions",
+            mend=f"bring newer bars with: quant materialize raw_bars/{symbol}; a file that ended has no recent drift",
+        )  # fmt: skip
+    return features, rungs[experiment.primary]

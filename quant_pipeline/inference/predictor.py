@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from quant_pipeline.bars.build import build_bars
+from quant_pipeline.bars.build import build_bars, check_primary
 from quant_pipeline.bars.sessions import open_time_between
 from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.config.experiment import Experiment
@@ -111,6 +111,7 @@ def _signal(
     trained = bundle.manifest.get("inputs_hash")
     if trained and trained != inputs_hash(task.experiment):
         return _silent(facts, "failed", f"the bundle was trained with other feature settings: quant train {task.symbol}")
+    check_primary(seen, task.experiment, task.symbol)
     rules = CleaningRules(symbol=task.symbol, adjustments=task.instrument.adjustments)
     rungs, _ = build_bars(seen, task.instrument.calendar, task.experiment.rungs, as_of=moment, rules=rules)
     newest = rungs[task.experiment.primary].tail(1)

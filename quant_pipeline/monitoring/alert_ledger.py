@@ -2,10 +2,10 @@
 
 It is an SQLite file, so that runs side by side and a run killed at any moment agree on what was sent:
 
-    (new) -> sending -> sent
-                     -> pending -> sending …     Telegram refused, was not reached, or did not answer
-                     -> unsure                   the run was killed while sending
-    (new) -> logged                              there is no token; the text went to the log
+    (new) -> pending -> sending -> sent
+                                -> pending -> sending …     Telegram refused, was not reached, or did not answer
+                                -> unsure                   the run was killed while sending
+                     -> logged                              there is no token; the text went to the log
 
 Nobody can tell whether the message of a killed run arrived, so it is not sent again: once, not twice, counts for more
 than a text that the UI shows as well.
@@ -32,13 +32,16 @@ LOCK_SECONDS = 30.0
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(minutes=15)  # between the tries of a pending alert
 ABANDONED = timedelta(minutes=5)  # longer than any send takes, so a `sending` this old belongs to a killed run
 LATE = timedelta(minutes=5)  # an alert older than this says so
-_TABLE = """CREATE TABLE IF NOT EXISTS alerts (
+_TABLES = """CREATE TABLE IF NOT EXISTS alerts (
     key TEXT PRIMARY KEY, state TEXT NOT NULL, text TEXT NOT NULL, first_at TEXT NOT NULL, changed_at TEXT NOT NULL,
-    next_at TEXT NOT NULL, attempts INTEGER NOT NULL, unanswered INTEGER NOT NULL, error TEXT NOT NULL)"""
+    next_at TEXT NOT NULL, attempts INTEGER NOT NULL, unanswered INTEGER NOT NULL, error TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS pauses (until TEXT NOT NULL)"""
 
-_CLAIM = """INSERT INTO alerts VALUES (?, 'sending', ?, ?, ?, ?, 1, 0, '')
-    ON CONFLICT (key) DO UPDATE SET state = 'sending', changed_at = excluded.changed_at, attempts = attempts + 1
-    WHERE state = 'pending' AND next_at <= excluded.next_at"""
+_PUT = """INSERT OR IGNORE INTO alerts
+    SELECT :key, 'pending', :text, :now, :now, MAX(:now, COALESCE(MAX(until), '')), 0, 0, '' FROM pauses"""
+_CLAIM = """UPDATE alerts SET state = 'sending', changed_at = :now, attempts = attempts + 1
+    WHERE key = :key AND state = 'pending' AND next_at <= :now"""
+_LOG = "UPDATE alerts SET state = 'logged', changed_at = :now WHERE key = :key AND state = 'pending' AND attempts = 0"
 _POSTPONE = """UPDATE alerts SET state = 'pending', changed_at = ?, next_at = ?, unanswered = unanswered + ?, error = ?
     WHERE key = ?"""
 
@@ -73,19 +76,23 @@ class AlertLedger:
 
         A key that is pending is tried again with the text it was first given, not before its next try is due.
         """
-        if client is None:
-            return self._log(key, text, now)
-        if self._claim(key, text, now):
-            return self._send(key, client, now)
-        return self._told(self._read("key = ?", key)[0], now)
+        self.keep(key, text, now=now)
+        return self._settle(key, client, now) or self._told(self._alert(key), now)
+
+    def keep(self, key: str, text: str, *, now: datetime) -> None:
+        """Let `text` wait under `key` for the next `flush`; nothing where the key was dealt with before."""
+        with self.connect() as base:
+            put(base, key, text, now)
 
     def flush(self, client: TelegramClient | None, *, now: datetime) -> list[str]:
         """Try every pending alert that is due, oldest first, until one fails; returns what happened, in words."""
+        for alert in self.alerts("sending"):
+            self._told(alert, now)
         outcomes: list[str] = []
-        for alert in self.alerts("pending") if client else []:
-            if client and alert.next_at <= now and self._claim(alert.key, alert.text, now):
-                outcomes.append(f"{alert.key}: {self._send(alert.key, client, now)}")
-                if self._read("key = ?", alert.key)[0].state == "pending":
+        for alert in self.alerts("pending"):
+            if outcome := self._settle(alert.key, client, now):
+                outcomes.append(f"{alert.key}: {outcome}")
+                if self._alert(alert.key).state == "pending":
                     break
         return outcomes
 
@@ -93,23 +100,19 @@ class AlertLedger:
         """The ledger's rows, oldest first, all or those in `state`."""
         return self._read("state = ?", state) if state else self._read("1 = 1")
 
-    def _log(self, key: str, text: str, now: datetime) -> str:
-        with self._connect() as base:
-            fresh = base.execute(
-                "INSERT OR IGNORE INTO alerts VALUES (?, 'logged', ?, ?, ?, ?, 0, 0, '')", (key, text, *[_text(now)] * 3)
-            ).rowcount
-        if not fresh:
-            return self._told(self._read("key = ?", key)[0], now)
-        LOG.warning("alert without Telegram (QUANT_TELEGRAM_TOKEN is not set): %s", text)
+    def _settle(self, key: str, client: TelegramClient | None, now: datetime) -> str:
+        """Send or log a pending alert; empty when another run holds or finished it, or its next try is not due."""
+        with self.connect() as base:
+            mine = base.execute(_CLAIM if client else _LOG, {"key": key, "now": text_of(now)}).rowcount
+        if not mine:
+            return ""
+        if client:
+            return self._send(key, client, now)
+        LOG.warning("alert without Telegram (QUANT_TELEGRAM_TOKEN is not set): %s", self._alert(key).text)
         return "logged, not sent: QUANT_TELEGRAM_TOKEN is not set"
 
-    def _claim(self, key: str, text: str, now: datetime) -> bool:
-        """Mark `key` as sending; False when another run holds or finished it, or its next try is not due."""
-        with self._connect() as base:
-            return bool(base.execute(_CLAIM, (key, text, *[_text(now)] * 3)).rowcount)
-
     def _send(self, key: str, client: TelegramClient, now: datetime) -> str:
-        alert = self._read("key = ?", key)[0]
+        alert = self._alert(key)
         try:
             client.send(_marked(alert, now))
         except (NotDeliveredError, NoAnswerError) as error:
@@ -119,14 +122,18 @@ class AlertLedger:
 
     def _postpone(self, alert: Alert, error: NotDeliveredError | NoAnswerError, now: datetime) -> str:
         due = now + min(FIRST_WAIT * 2 ** min(alert.attempts - 1, 10), LONGEST_WAIT)
-        with self._connect() as base:
-            base.execute(_POSTPONE, (_text(now), _text(due), isinstance(error, NoAnswerError), str(error), alert.key))
+        asked = error.wait if isinstance(error, NotDeliveredError) else None
+        due = max(due, now + timedelta(seconds=asked or 0))
+        with self.connect() as base:
+            base.execute(_POSTPONE, (text_of(now), text_of(due), isinstance(error, NoAnswerError), str(error), alert.key))
+            if asked:
+                _pause(base, due)
         LOG.warning("alert %s is kept and tried again after %s: %s", alert.key, f"{due:%H:%M:%S} UTC", error)
         return f"kept, next try after {due:%H:%M:%S} UTC: {error}"
 
     def _told(self, alert: Alert, now: datetime) -> str:
         if alert.state == "pending":
-            return f"kept, next try after {alert.next_at:%H:%M:%S} UTC: {alert.error}"
+            return f"kept, next try after {alert.next_at:%H:%M:%S} UTC: {alert.error or 'Telegram asked to be left alone'}"
         if alert.state == "sending" and now - alert.changed_at > ABANDONED:
             LOG.warning("alert %s: its run was killed while sending; it may have arrived and is not sent again", alert.key)
             self._change(alert.key, "unsure", now)
@@ -134,20 +141,25 @@ class AlertLedger:
         return f"{alert.state} before, at {alert.changed_at:%Y-%m-%d %H:%M:%S} UTC"
 
     def _change(self, key: str, state: State, now: datetime) -> None:
-        with self._connect() as base:
-            base.execute("UPDATE alerts SET state = ?, changed_at = ?, error = '' WHERE key = ?", (state, _text(now), key))
+        with self.connect() as base:
+            base.execute("UPDATE alerts SET state = ?, changed_at = ?, error = '' WHERE key = ?", (state, text_of(now), key))
+
+    def _alert(self, key: str) -> Alert:
+        return self._read("key = ?", key)[0]
 
     def _read(self, where: str, *values: str) -> list[Alert]:
-        with self._connect() as base:
+        with self.connect() as base:
             rows = base.execute(f"SELECT * FROM alerts WHERE {where} ORDER BY first_at, key", values).fetchall()  # noqa: S608 -- `where` is a literal of this module
         return [Alert(*row[:3], *map(datetime.fromisoformat, row[3:6]), *row[6:]) for row in rows]
 
     @contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
+    def connect(self) -> Iterator[sqlite3.Connection]:
+        """The ledger's file, for one transaction: all of it is kept, or nothing."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=LOCK_SECONDS)) as base, base:
-                base.execute(_TABLE)
+                for table in _TABLES.split(";"):
+                    base.execute(table)
                 yield base
         except (OSError, sqlite3.Error) as error:
             raise StorageError(
@@ -165,6 +177,18 @@ def _marked(alert: Alert, now: datetime) -> str:
     return "\n".join([*notes, alert.text])
 
 
-def _text(moment: datetime) -> str:
-    # one width, so that the order of the texts is the order of the moments
+def put(base: sqlite3.Connection, key: str, text: str, now: datetime) -> None:
+    """Let `text` wait under `key`, not before Telegram wants to hear more; nothing where the key was dealt with before."""
+    base.execute(_PUT, {"key": key, "text": text, "now": text_of(now)})
+
+
+def _pause(base: sqlite3.Connection, until: datetime) -> None:
+    """Telegram counts a chat's messages, so that all of them wait when one was too many."""
+    base.execute("DELETE FROM pauses")
+    base.execute("INSERT INTO pauses VALUES (?)", (text_of(until),))
+    base.execute("UPDATE alerts SET next_at = MAX(next_at, ?) WHERE state = 'pending'", (text_of(until),))
+
+
+def text_of(moment: datetime) -> str:
+    """A moment as the ledger writes it: of one width, so that the order of the texts is the order of the moments."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,22 +1,17 @@
-"""Alerts: what they say (the fact first, then what a person needs to judge it), and sending each of them once."""
+"""What alerts say: the fact first, then what a person needs to judge it, in words with units, on one screen of a phone."""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
-from quant_pipeline.monitoring.alert_ledger import AlertLedger
-from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision
-from quant_pipeline.monitoring.telegram import from_environment
-
-LOG = logging.getLogger(__name__)
-
-LONGEST_ERROR = 800  # characters; the rest of a traceback is in the UI
+LONGEST_REASON = 500  # characters: half a phone's screen; the rest is in the UI
 _VERBS = {1: "BUY", 0: "HOLD", -1: "SELL"}
+_SILENT = {
+    "stale": "the bars are too old", "no_data": "there are no bars", "no_model": "no model is live", "failed": "it failed",
+    "late": "its hour was missed",
+}  # fmt: skip
 
 
 class SignalFacts(Protocol):
@@ -29,6 +24,14 @@ class SignalFacts(Protocol):
     @property
     def as_of(self) -> datetime:
         """The decision moment (UTC)."""
+
+    @property
+    def status(self) -> str:
+        """Ok, or why it says nothing."""
+
+    @property
+    def entry_from(self) -> datetime | None:
+        """Open of the bar in which the trade is filled."""
 
     @property
     def action(self) -> int:
@@ -47,12 +50,12 @@ class SignalFacts(Protocol):
         """Probability of the upper barrier."""
 
     @property
-    def confidence(self) -> float | None:
-        """Probability of the better side given a move."""
+    def position_size(self) -> float:
+        """Units of the base position."""
 
     @property
-    def position_size(self) -> float:
-        """Units."""
+    def equity_share(self) -> float:
+        """What the position is worth, as a share of equity."""
 
     @property
     def reason(self) -> str:
@@ -75,61 +78,104 @@ class SignalFacts(Protocol):
         """Which bundle answered."""
 
 
-def signal_message(signal: SignalFacts) -> str:
-    """The text of a signal alert.
+class Plan(Protocol):
+    """What a trade of a signal would look like: prices in the symbol's own currency."""
+
+    @property
+    def price(self) -> float:
+        """The newest close at the decision."""
+
+    @property
+    def target(self) -> float:
+        """Where the profit is taken."""
+
+    @property
+    def stop(self) -> float:
+        """Where the loss is cut."""
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it ends if neither was met (UTC); None where the calendar does not say."""
+
+
+def signal_message(signal: SignalFacts, plan: Plan | None = None) -> str:
+    """The text of a signal.
 
     Example:
-        SIMULATED GC=F: BUY, size 1.42, confidence 64 %
-        decided 2026-11-16 14:00 UTC
-        short 21 %, neutral 41 %, long 38 %
-        expected net return +0.12 % long …
+        SIMULATED GC=F: BUY 1.42 units, 14.2 % of equity
+        decided 2026-11-16 14:00 UTC at 4,012.3
+        enter at the open of 2026-11-16 14:00 UTC
+        target 4,040.1 (+0.69 %), stop 3,995 (-0.43 %)
+        else out by 2026-11-16 19:00 UTC
+        chances: up 64 %, neither 24 %, down 12 %
+        long pays +0.12 % net …
         bundle gc-3f2a91
     """
-    label = "SIMULATED " if signal.simulated else ""
-    head = f"{label}{signal.symbol}: {_VERBS[signal.action]}"
-    if signal.action:
-        head += f", size {signal.position_size:.2f}"
-    if signal.confidence is not None:
-        head += f", confidence {100 * signal.confidence:.0f} %"
-    lines = [head, f"decided {signal.as_of:%Y-%m-%d %H:%M} UTC", *_probabilities(signal), signal.reason]
+    head = f"{_label(simulated=signal.simulated)}{signal.symbol}: "
+    if signal.status != "ok":
+        said = f"{head}NO SIGNAL, {_SILENT.get(signal.status, signal.status)}"
+        return "\n".join([said, f"due {_moment(signal.as_of)}", shortened(signal.reason), "no position is taken"])
+    size = f" {signal.position_size:.2f} units, {100 * signal.equity_share:.1f} % of equity" if signal.action else ""
+    price = f" at {_price(plan.price)}" if plan else ""
+    lines = [f"{head}{_VERBS[signal.action]}{size}", f"decided {_moment(signal.as_of)}{price}"]
+    lines += _trade(signal, plan) if signal.action else []
+    lines += [*_chances(signal), shortened(signal.reason)]
     if signal.breakers:
         lines.append(f"circuit breakers: {', '.join(signal.breakers)}")
     if signal.fallback:
         lines.append(f"answered by {signal.fallback} alone, the ensemble failed")
     lines.append(f"bundle {signal.bundle_id}" if signal.bundle_id else "no bundle")
-    return "\n".join(line for line in lines if line)
+    return "\n".join(lines)
 
 
-def failure_message(job: str, run_id: str, error: str) -> str:
-    """The text of a failed run's alert: job, run and the beginning of the error."""
-    told = error.strip() or "no message"
-    cut = told if len(told) <= LONGEST_ERROR else f"{told[:LONGEST_ERROR]}…"
-    return f"FAILED {job}, run {run_id[:8]}\n{cut}"
+def failure_message(thing: str, job: str, run_id: str, reason: str) -> str:
+    """The text of a failure: what failed, the reason of the failing step itself, and where to look."""
+    return f"FAILED {thing}\n{shortened(reason.strip() or 'no message')}\n{job}, run {run_id[:8]}"
 
 
-def drift_message(symbol: str, summary: DriftSummary, decision: RetrainDecision, *, simulated: bool = False) -> str:
-    """The text of a drift alert: how much drifted and whether a retraining follows, with its reason."""
-    label = "SIMULATED " if simulated else ""
-    follows = "retraining" if decision.retrain else "no retraining"
-    return f"{label}{symbol}: DRIFT in {len(summary.drifted)} of {summary.measured} features, {follows}\n{decision.reason}"
+def outage_message(thing: str, problems: Sequence[str]) -> str:
+    """The text of an outage: what did not come, with the first of its problems."""
+    more = f"\nand {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"OUTAGE {thing}: not all data came\n{shortened(problems[0])}{more}"
 
 
-def send_once(
-    path: Path, key: str, text: str, environment: Mapping[str, str] | None = None, *, now: datetime | None = None
-) -> str:
-    """Deliver `text` under `key` once, and whatever is pending in the ledger at `path`; returns what happened, in words.
-
-    Telegram's settings come from `environment` (default: the process's own); `now` is the wall clock unless given.
-    """
-    moment = now or datetime.now(UTC)
-    client, ledger = from_environment(os.environ if environment is None else environment), AlertLedger(path)
-    outcome = ledger.deliver(key, text, client, now=moment)
-    for other in ledger.flush(client, now=moment):
-        LOG.info("pending alert %s", other)
-    return outcome
+def drift_message(symbol: str, reason: str, *, retrain: bool, simulated: bool = False) -> str:
+    """The text of a drift alarm: whether a retraining follows, and why."""
+    follows = "a retraining is asked for" if retrain else "no retraining"
+    return f"{_label(simulated=simulated)}{symbol}: DRIFT, {follows}\n{shortened(reason)}"
 
 
-def _probabilities(signal: SignalFacts) -> list[str]:
-    parts = (("short", signal.p_short), ("neutral", signal.p_neutral), ("long", signal.p_long))
+def shortened(text: str) -> str:
+    """The text without its middle where it is long: what happened comes first, and the mend last."""
+    if len(text) <= LONGEST_REASON:
+        return text
+    tail = LONGEST_REASON // 3
+    return f"{text[: LONGEST_REASON - tail - 3]} … {text[-tail:]}"
+
+
+def _label(*, simulated: bool) -> str:
+    return "SIMULATED " if simulated else ""
+
+
+def _trade(signal: SignalFacts, plan: Plan | None) -> list[str]:
+    """Entry and exits of a signal that acts."""
+    lines = [f"enter at the open of {_moment(signal.entry_from)}"] if signal.entry_from else []
+    if plan is None:
+        return lines
+    target, stop = (f"{_price(price)} ({100 * (price / plan.price - 1):+.2f} %)" for price in (plan.target, plan.stop))
+    expiry = [f"else out by {_moment(plan.expires_at)}"] if plan.expires_at else []
+    return [*lines, f"target {target}, stop {stop}", *expiry]
+
+
+def _chances(signal: SignalFacts) -> list[str]:
+    parts = (("up", signal.p_long), ("neither", signal.p_neutral), ("down", signal.p_short))
     told = [f"{name} {100 * value:.0f} %" for name, value in parts if value is not None]
-    return [", ".join(told)] if told else []
+    return [f"chances: {', '.join(told)}"] if told else []
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _price(price: float) -> str:
+    return f"{float(f'{price:.6g}'):,.10g}"

@@ -1,7 +1,8 @@
 """Drift of live features against the rows a bundle was trained on, and the decision to train again.
 
 Two distances per feature: the population stability index (PSI) sees a changed shape, the 1-Wasserstein distance in
-training standard deviations sees how far the mass moved. Nulls take no part; a feature that vanished has drifted.
+training standard deviations sees how far the mass moved. Nulls and infinities take no part, but a feature that has a
+value in less than half as many rows as in training has drifted; one that was as sparse then has not.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from quant_pipeline.features.registry import DECISION, MACRO, specs
 
 Floats = NDArray[np.float64]
 
+FADED = 0.5  # of the share of rows that had a value in training: below it, less than half of the feature is left
 BINS = 10  # deciles: the usual choice for PSI, and what its 0.1 and 0.25 rules of thumb were made for
 MIN_ROWS = 30  # fewer recent values tell nothing about ten bins
-NULL_Z = 3.09  # one false alarm in a thousand features from sampling alone
+NULL_Z = 3.09  # one false alarm in a thousand features from sampling alone, of the distances and of the counts
 KEYS = ("timestamp", "decision_at")
 
 
@@ -78,7 +80,8 @@ def drift_table(
             wanted="every feature of the training reference",
             mend="build the features with the experiment that trained the bundle",
         )
-    rows = [_measure(name, _values(reference, name), _values(recent, name), recent.height, settings) for name in names]
+    heights = reference.height, recent.height
+    rows = [_measure(name, _values(reference, name), _values(recent, name), *heights, settings) for name in names]
     schema = {
         "feature": pl.String, "psi": pl.Float64, "wasserstein": pl.Float64, "reference_rows": pl.Int64,
         "recent_rows": pl.Int64, "drifted": pl.Boolean, "why": pl.String,
@@ -159,15 +162,16 @@ def wasserstein(reference: Floats, recent: Floats) -> float:
     return math.inf if distance > 0 else 0.0
 
 
-def _measure(name: str, reference: Floats, recent: Floats, rows: int, settings: DriftSettings) -> tuple[object, ...]:
+def _measure(
+    name: str, reference: Floats, recent: Floats, trained: int, rows: int, settings: DriftSettings
+) -> tuple[object, ...]:
+    faded = _faded(reference.size / trained, recent.size, rows) if trained else ""
     if min(reference.size, recent.size) < MIN_ROWS:
-        vanished = rows >= MIN_ROWS and reference.size >= MIN_ROWS
-        why = f"only {recent.size} of {rows} recent rows have a value" if vanished else ""
-        return name, None, None, reference.size, recent.size, vanished, why
+        return name, None, None, reference.size, recent.size, bool(faded), faded
     stability, distance = psi(reference, recent), wasserstein(reference, recent)
     shown = distance if math.isfinite(distance) else None
     level = max(settings.psi, psi_noise(reference, recent))
-    crossed = [
+    crossed = [faded] * bool(faded) + [
         text
         for text, over in (
             (f"psi {stability:.3g} > {level:.3g}", stability > level),
@@ -176,6 +180,14 @@ def _measure(name: str, reference: Floats, recent: Floats, rows: int, settings: 
         if over
     ]
     return name, stability, shown, reference.size, recent.size, bool(crossed), ", ".join(crossed)
+
+
+def _faded(share: float, found: int, rows: int) -> str:
+    """Why `found` values in `rows` recent rows are too few where `share` of the training rows had one; empty when not."""
+    expected, spread = rows * share, math.sqrt(rows * share * (1 - share))
+    if rows < MIN_ROWS or found >= FADED * expected or found >= expected - NULL_Z * spread:
+        return ""
+    return f"only {found} of {rows} recent rows have a finite value, {100 * share:.0f} % of the training rows had"
 
 
 def _values(frame: pl.DataFrame, name: str) -> Floats:

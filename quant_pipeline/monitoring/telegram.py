@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -15,11 +16,17 @@ from quant_pipeline.errors import ConfigError, SourceError
 
 LONGEST = 4096  # characters that Telegram takes in one message
 LONGEST_WAIT = 60.0  # seconds; whoever is asked to wait longer tries again later instead of blocking a run
+LONGEST_PAUSE = 86_400.0  # seconds; Telegram asks for hours at most, so a longer wait is a mistake of who answered
 _TOKEN_IN_URL = re.compile(r"(/bot)[^/\s\"']+")
 
 
 class NotDeliveredError(SourceError):
-    """Telegram refused or was not reached: the message was certainly not delivered."""
+    """Telegram refused or was not reached: the message was certainly not delivered.
+
+    `wait`: seconds for which Telegram wants to be left alone, None when it did not say.
+    """
+
+    wait: float | None = None
 
 
 class NoAnswerError(SourceError):
@@ -28,8 +35,6 @@ class NoAnswerError(SourceError):
 
 class RetrySoonError(NotDeliveredError):
     """Not delivered, and worth another try after `wait` seconds (None: the usual backoff)."""
-
-    wait: float | None = None
 
 
 Refusal = TypeVar("Refusal", bound=SourceError)
@@ -102,7 +107,7 @@ class TelegramClient:
             answer = httpx.post(url, json={"chat_id": self._chat_id, "text": text}, timeout=self._timeout)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise self._error(RetrySoonError, self._clean(error), "a connection") from None
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # nothing came back, or what no one can decode
             raise self._error(NoAnswerError, self._clean(error), "an answer") from None
         except httpx.InvalidURL as error:
             raise self._error(NotDeliveredError, self._clean(error), "a usable QUANT_TELEGRAM_URL") from None
@@ -113,21 +118,28 @@ class TelegramClient:
             body = answer.json()
             if answer.is_success and body["ok"]:
                 return int(body["result"]["message_id"])
-            description, parameters = str(body.get("description", "")), body.get("parameters") or {}
-        except (ValueError, KeyError, TypeError, AttributeError):
+            description, parameters = str(body.get("description", "")), dict(body.get("parameters") or {})
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             if answer.is_success:
                 raise self._error(NoAnswerError, "a reply that is not Telegram's", "its JSON") from None
             description, parameters = "", {}
-        found = self._clean(f"HTTP {answer.status_code} {description}".strip())
-        if answer.status_code != httpx.codes.TOO_MANY_REQUESTS and not answer.is_server_error:
-            raise self._error(NotDeliveredError, found, "HTTP 200", "check QUANT_TELEGRAM_TOKEN and QUANT_TELEGRAM_CHAT")
-        raise self._retry_soon(found, parameters.get("retry_after"))
+        raise self._refusal(answer, self._clean(f"HTTP {answer.status_code} {description}".strip()), parameters)
 
-    def _retry_soon(self, found: str, retry_after: object) -> NotDeliveredError:
-        wait = float(retry_after) if isinstance(retry_after, int | float) else None
+    def _refusal(self, answer: httpx.Response, found: str, parameters: Mapping[str, object]) -> NotDeliveredError:
+        """What a reply that is no success means, and the mend that its `parameters` name."""
+        moved, passing = parameters.get("migrate_to_chat_id"), answer.status_code == httpx.codes.TOO_MANY_REQUESTS
+        if moved is not None:
+            found = f"{found}; the group became a supergroup, whose id is {moved}"
+            return self._error(NotDeliveredError, found, "the chat's present id", f"set QUANT_TELEGRAM_CHAT={moved}")
+        if not passing and not answer.is_server_error:
+            return self._error(NotDeliveredError, found, "HTTP 200", "check QUANT_TELEGRAM_TOKEN and QUANT_TELEGRAM_CHAT")
+        return self._later(found, _seconds(parameters.get("retry_after")))
+
+    def _later(self, found: str, wait: float | None) -> NotDeliveredError:
         if wait is not None and wait > LONGEST_WAIT:
-            return self._error(NotDeliveredError, found, f"a wait of at most {LONGEST_WAIT:.0f} s")
-        error = self._error(RetrySoonError, found, "HTTP 200")
+            error = self._error(NotDeliveredError, found, f"a wait of at most {LONGEST_WAIT:.0f} s")
+        else:
+            error = self._error(RetrySoonError, found, "HTTP 200")
         error.wait = wait
         return error
 
@@ -143,6 +155,14 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.wait if isinstance(error, RetrySoonError) else None
     return asked if asked is not None else 0.5 * 2.0 ** (state.attempt_number - 1)
+
+
+def _seconds(told: object) -> float | None:
+    """A `retry_after` that can be waited for, at most a day; None for what is no such number."""
+    if isinstance(told, bool) or not isinstance(told, int | float):
+        return None
+    wait = float(min(max(told, 0), LONGEST_PAUSE))
+    return None if math.isnan(wait) else wait
 
 
 def from_environment(environment: Mapping[str, str]) -> TelegramClient | None:

@@ -1,9 +1,12 @@
-"""Sensors: alerts for failed runs and new signals, and retraining on drift. They read figures that assets computed."""
+"""Sensors: what happened is told to a person, and drift asks for retraining. They read figures that assets computed.
+
+Each tick of each sensor also sends what waits since Telegram was not reached.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -11,22 +14,33 @@ from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import AnyJob
 from quant_pipeline.orchestration.keeping import keeper
 
+if TYPE_CHECKING:
+    from quant_pipeline.orchestration.telling import DriftReport, Teller
+
+TRIES = 4  # of one report; the next day's report asks anew
+FIRST_WAIT = timedelta(minutes=10)  # after a training that failed, then twice as long each time
+
 
 def build_sensors(house: House, jobs: dict[str, AnyJob]) -> list[dg.SensorDefinition]:
     """Every sensor of the code location."""
-    return [_failure_alert(house), _signal_alert(house), _drift_retrain(house, jobs["train_symbol"]), keeper()]
+    return [_run_alert(house), _signal_alert(house), _drift_retrain(house, jobs["train_symbol"]), keeper()]
 
 
-def _failure_alert(house: House) -> dg.SensorDefinition:
-    @dg.run_failure_sensor(
-        default_status=dg.DefaultSensorStatus.RUNNING, description="Tells Telegram, or the log, that a run failed; once a run."
+def _run_alert(house: House) -> dg.SensorDefinition:
+    @dg.sensor(
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells Telegram, or the log, of each failure and outage once, how often it was so, and when it was over.",
     )
-    def run_failure_alert(context: dg.RunFailureSensorContext) -> None:
-        from quant_pipeline.monitoring.alerts import failure_message, send_once
+    def run_failure_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        from quant_pipeline.orchestration.run_troubles import tell_runs
+        from quant_pipeline.orchestration.telling import Teller
 
-        run = context.dagster_run
-        text = failure_message(run.job_name, run.run_id, context.failure_event.message or "")
-        context.log.info(send_once(house.workplace.alerts, f"failure/{run.run_id}", text, os.environ))
+        teller = Teller.of(house)
+        until = tell_runs(teller, context.instance, datetime.fromisoformat(context.cursor) if context.cursor else None)
+        if until:
+            context.update_cursor(until.isoformat())
+        return _flushed(teller, context, "no run to tell")
 
     return run_failure_alert
 
@@ -35,27 +49,23 @@ def _signal_alert(house: House) -> dg.SensorDefinition:
     @dg.sensor(
         minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Sends each symbol's newest signal once, however often its run is retried; without a token, to the log.",
+        description="Sends each symbol's newest signal once, and why there is none; without a token, to the log.",
     )
     def new_signal_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        outcomes = list(_send_signals(house))
-        for outcome in outcomes:
-            if "sent before" not in outcome:
-                context.log.info(outcome)
-        return dg.SkipReason("; ".join(outcomes) or "no signal yet")
+        from quant_pipeline.orchestration.telling import Teller, tell_signals
+
+        teller = Teller.of(house)
+        tell_signals(teller)
+        return _flushed(teller, context, "no new signal")
 
     return new_signal_alert
 
 
-def _send_signals(house: House) -> Iterator[str]:
-    from quant_pipeline.monitoring.alerts import send_once, signal_message
-
-    wanted = house.experiment.signal.alert
-    for symbol in house.universe.symbols:
-        signal = house.signals.latest(symbol, house.workplace.now())
-        if signal is not None and signal.status == "ok" and (wanted == "all" or signal.action):
-            key = f"signal/{symbol}/{signal.as_of.isoformat()}"
-            yield f"{key}: {send_once(house.workplace.alerts, key, signal_message(signal), os.environ)}"
+def _flushed(teller: Teller, context: dg.SensorEvaluationContext, nothing: str) -> dg.SkipReason:
+    outcomes = teller.flush()
+    for outcome in outcomes:
+        context.log.info(outcome)
+    return dg.SkipReason("; ".join(outcomes) or nothing)
 
 
 def _drift_retrain(house: House, job: AnyJob) -> dg.SensorDefinition:
@@ -63,30 +73,63 @@ def _drift_retrain(house: House, job: AnyJob) -> dg.SensorDefinition:
         job=job,
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Retrains a symbol when its drift report says so; the report counts the cool-down and states the reason.",
+        description="Tells drift, and retrains a symbol when its report says so; asks again until a training ended well.",
     )
     def drift_retrain(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        from quant_pipeline.orchestration.telling import DriftReport, Teller, tell_drift
+
+        teller = Teller.of(house)
         requests, cursor = [], dict(pair.split("=>") for pair in (context.cursor or "").split(";") if pair)
         for symbol in house.universe.symbols:
-            event = context.instance.fetch_materializations(
-                dg.AssetRecordsFilter(asset_key=dg.AssetKey("drift_report"), asset_partitions=[symbol]), limit=1
-            ).records
-            if not event or cursor.get(symbol) == str(event[0].storage_id) or not event[0].asset_materialization:
+            report = DriftReport.newest(context.instance, symbol)
+            if report is None or cursor.get(symbol) == str(report.id):
                 continue
-            cursor[symbol] = str(event[0].storage_id)
-            metadata = event[0].asset_materialization.metadata
-            if metadata["retrain"].value:
-                reason = str(metadata["reason"].value)
-                requests.append(_retrain(symbol, cursor[symbol], reason))
+            tell_drift(teller, report)
+            runs = _trainings(context.instance, report)
+            if _settled(report, runs):
+                cursor[symbol] = str(report.id)
+            elif _is_due(runs):
+                requests.append(_retrain(report, len(runs)))
+        _flushed(teller, context, "")
         return dg.SensorResult(run_requests=requests, cursor=";".join(f"{symbol}=>{seen}" for symbol, seen in cursor.items()))
 
     return drift_retrain
 
 
-def _retrain(symbol: str, seen: str, reason: str) -> dg.RunRequest:
+def _trainings(instance: dg.DagsterInstance, report: DriftReport) -> list[dg.RunRecord]:
+    """Runs that became of the requests for this report, the newest first."""
+    keys = [_run_key(report, number) for number in range(TRIES)]
+    return list(instance.get_run_records(dg.RunsFilter(tags={"dagster/run_key": keys})))
+
+
+def _settled(report: DriftReport, runs: list[dg.RunRecord]) -> bool:
+    """Whether nothing more is to be asked: no training is wanted, one ended well or was stopped, or too many failed.
+
+    A request that became no training, or one that failed (another run held the lock, the power went), is made again.
+    """
+    if not report.retrain or len(runs) >= TRIES:
+        return True
+    return bool(runs) and runs[0].dagster_run.is_finished and not _failed(runs[0])
+
+
+def _is_due(runs: list[dg.RunRecord]) -> bool:
+    waited = not runs or datetime.now(UTC) >= runs[0].update_timestamp + FIRST_WAIT * 2 ** (len(runs) - 1)
+    return waited and all(map(_failed, runs))
+
+
+def _failed(run: dg.RunRecord) -> bool:
+    return run.dagster_run.status == dg.DagsterRunStatus.FAILURE
+
+
+def _run_key(report: DriftReport, number: int) -> str:
+    again = f" again {number}" if number else ""
+    return f"drift {report.symbol} {report.id}{again}"
+
+
+def _retrain(report: DriftReport, number: int) -> dg.RunRequest:
     return dg.RunRequest(
-        run_key=f"drift {symbol} {seen}",
-        partition_key=symbol,
-        tags={"quant/reason": reason[:200]},
-        run_config={"ops": {"train": {"config": {"reason": reason}}}},
+        run_key=_run_key(report, number),
+        partition_key=report.symbol,
+        tags={"quant/reason": report.reason[:200]},
+        run_config={"ops": {"train": {"config": {"reason": report.reason}}}},
     )

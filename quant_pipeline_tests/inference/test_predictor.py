@@ -54,6 +54,15 @@ def test_a_signal_has_every_fact(bundle, raw, task):
     assert "net" in signal.reason
 
 
+def test_hours_without_minutes_that_a_primary_of_quarters_needs_are_said_in_words(bundle, task):
+    opens = pl.datetime_range(AT - 9 * HOUR, AT - HOUR, HOUR, eager=True, time_unit="us", time_zone="UTC")
+    hours = pl.DataFrame({"timestamp": opens}).with_columns(**{name: pl.lit(100.0) for name in (*PRICES, "volume")})
+    quarters = replace(task, experiment=task.experiment.model_copy(update={"primary": "15m"}))
+    signal = predict_signal(bundle, {"1h": hours}, quarters, as_of=AT)
+    assert signal.status == "failed"
+    assert "found 15m, and bars of 1h for BTC-USD" in signal.reason
+
+
 def test_the_bundle_is_asked_for_its_columns_at_the_decision(bundle, raw, task):
     predict_signal(bundle, raw, task, as_of=AT)
     (view,) = bundle.asked

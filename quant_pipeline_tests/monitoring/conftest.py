@@ -10,7 +10,7 @@ import pytest
 
 
 class StandIn:
-    """`plan` holds the coming answers: (status, body), "hang" or "drop"; after them everything is accepted."""
+    """`plan` holds the coming answers: (status, body), (status, body, headers), "hang" or "drop"; after them all is accepted."""
 
     def __init__(self) -> None:
         self.received, self.paths, self.plan = [], [], []
@@ -39,8 +39,10 @@ class StandIn:
             return
         if planned == "drop":
             return
-        status, reply = planned
+        status, reply, *headers = planned
         handler.send_response(status)
+        for name, value in headers[0].items() if headers else ():
+            handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(reply.encode() if isinstance(reply, str) else json.dumps(reply).encode())
 

@@ -77,6 +77,23 @@ def test_flush_sends_oldest_first_and_stops_at_a_failure(ledger, telegram, stand
     assert ledger.flush(None, now=NOW + timedelta(hours=1)) == []
 
 
+def test_while_telegram_wants_to_be_left_alone_nothing_is_sent(ledger, telegram, stand_in):
+    stand_in.plan = [(429, {"ok": False, "parameters": {"retry_after": 3_600}})]
+    assert ledger.deliver("first", "first", telegram, now=NOW).startswith("kept, next try after 15:05:00")
+    told = ledger.deliver("second", "second", telegram, now=NOW + SECOND)
+    assert told == "kept, next try after 15:05:00 UTC: Telegram asked to be left alone"
+    assert ledger.flush(telegram, now=NOW + timedelta(minutes=59)) == []
+    assert stand_in.texts == ["first"]
+    assert ledger.flush(telegram, now=NOW + timedelta(minutes=60)) == ["first: sent", "second: sent"]
+
+
+def test_an_answer_that_nobody_can_decode_loses_nothing(ledger, telegram, stand_in):
+    stand_in.plan = [(200, "no gzip", {"Content-Encoding": "gzip"}), (200, '{"ok": true, "result": {"message_id": 1e400}}')]
+    assert ledger.deliver("k", "buy", telegram, now=NOW).startswith("kept")
+    assert ledger.flush(telegram, now=NOW + 15 * SECOND)[0].startswith("k: kept")
+    assert ledger.flush(telegram, now=NOW + timedelta(minutes=2)) == ["k: sent"]
+
+
 def test_a_repeat_after_silence_says_that_it_may_be_one(ledger, telegram, stand_in):
     stand_in.plan = ["drop"]
     assert ledger.deliver("k", "buy", telegram, now=NOW).startswith("kept")

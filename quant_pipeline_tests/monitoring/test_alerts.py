@@ -1,21 +1,19 @@
-"""The texts of alerts, and sending one under the environment's settings."""
+"""The texts of alerts: facts first, in words with units, on one screen of a phone."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
-from quant_pipeline.monitoring.alert_ledger import AlertLedger
-from quant_pipeline.monitoring.alerts import drift_message, failure_message, send_once, signal_message
-from quant_pipeline.monitoring.drift import DriftSummary, RetrainDecision
+from quant_pipeline.monitoring.alerts import drift_message, failure_message, outage_message, shortened, signal_message
 
-NOW = datetime(2026, 11, 16, 14, 5, tzinfo=UTC)
 SIGNAL = {
-    "symbol": "GC=F", "as_of": datetime(2026, 11, 16, 14, tzinfo=UTC), "action": 1,
+    "symbol": "GC=F", "as_of": datetime(2026, 11, 16, 14, tzinfo=UTC), "status": "ok", "action": 1,
+    "entry_from": datetime(2026, 11, 16, 15, tzinfo=UTC),
     "p_short": 0.12, "p_neutral": 0.236, "p_long": 0.644,
-    "confidence": 0.644, "position_size": 1.418, "reason": "long pays 0.12 % net", "breakers": (),
+    "position_size": 1.418, "equity_share": 0.1418, "reason": "long pays 0.12 % net", "breakers": (),
     "fallback": None, "simulated": True,
     "bundle_id": "GC=F-3f2a91",
 }  # fmt: skip
@@ -25,26 +23,42 @@ def signal(**changes: object):
     return SimpleNamespace(**{**SIGNAL, **changes})
 
 
+PLAN = SimpleNamespace(price=4_012.34, target=4_040.1, stop=3_995.0, expires_at=datetime(2026, 11, 16, 19, tzinfo=UTC))
+
+
 def test_a_signal_says_what_to_do_why_and_that_it_is_simulated():
-    assert signal_message(signal()).splitlines() == [
-        "SIMULATED GC=F: BUY, size 1.42, confidence 64 %",
-        "decided 2026-11-16 14:00 UTC",
-        "short 12 %, neutral 24 %, long 64 %",
+    assert signal_message(signal(), PLAN).splitlines() == [
+        "SIMULATED GC=F: BUY 1.42 units, 14.2 % of equity",
+        "decided 2026-11-16 14:00 UTC at 4,012.34",
+        "enter at the open of 2026-11-16 15:00 UTC",
+        "target 4,040.1 (+0.69 %), stop 3,995 (-0.43 %)",
+        "else out by 2026-11-16 19:00 UTC",
+        "chances: up 64 %, neither 24 %, down 12 %",
         "long pays 0.12 % net",
         "bundle GC=F-3f2a91",
     ]
 
 
-def test_a_real_signal_is_not_called_simulated():
-    assert signal_message(signal(simulated=False, action=-1)).startswith("GC=F: SELL, size 1.42")
+def test_what_a_signal_does_not_know_it_leaves_out():
+    told = signal_message(signal(simulated=False, action=-1, entry_from=None)).splitlines()
+    assert told[:2] == ["GC=F: SELL 1.42 units, 14.2 % of equity", "decided 2026-11-16 14:00 UTC"]
+    assert not any("target" in line or "enter" in line for line in told)
 
 
-def test_a_signal_without_prediction_names_its_reason():
+def test_holding_needs_no_prices_to_act_at():
+    told = signal_message(signal(action=0, position_size=0.0), PLAN)
+    assert told.startswith("SIMULATED GC=F: HOLD\ndecided 2026-11-16 14:00 UTC at 4,012.34\nchances")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("stale", "the bars are too old"), ("late", "its hour was missed"), ("new", "new")]
+)
+def test_a_signal_that_says_nothing_names_its_reason(status, words):
     silent = signal(
-        action=0, p_short=None, p_neutral=None, p_long=None, confidence=None, bundle_id=None, reason="newest bar is 5 h old"
+        status=status, action=0, p_short=None, p_neutral=None, p_long=None, bundle_id=None, reason="newest bar is 5 h old"
     )
     assert signal_message(silent).splitlines() == [
-        "SIMULATED GC=F: HOLD", "decided 2026-11-16 14:00 UTC", "newest bar is 5 h old", "no bundle",
+        f"SIMULATED GC=F: NO SIGNAL, {words}", "due 2026-11-16 14:00 UTC", "newest bar is 5 h old", "no position is taken",
     ]  # fmt: skip
 
 
@@ -54,31 +68,22 @@ def test_breakers_and_fallback_are_named():
     assert "answered by logistic alone" in text
 
 
-def test_failure_and_drift():
-    assert failure_message("train_symbol", "0123456789abcdef", " boom\n") == "FAILED train_symbol, run 01234567\nboom"
-    assert failure_message("j", "r", "") == "FAILED j, run r\nno message"
-    assert len(failure_message("j", "r", "x" * 5_000)) < 900
-    text = drift_message(
-        "GC=F", DriftSummary(10, ("a", "b", "c")), RetrainDecision(True, "3 of 10 features drifted"), simulated=True
-    )
-    assert text == "SIMULATED GC=F: DRIFT in 3 of 10 features, retraining\n3 of 10 features drifted"
+def test_a_failure_says_what_failed_and_why_before_where():
+    told = failure_message("GC=F raw_bars", "hourly_inference", "0123456789abcdef", " boom\n")
+    assert told == "FAILED GC=F raw_bars\nboom\nhourly_inference, run 01234567"
+    assert "no message" in failure_message("j", "j", "r", "")
 
 
-@pytest.fixture
-def environment(stand_in):
-    return {"QUANT_TELEGRAM_TOKEN": "123:abc", "QUANT_TELEGRAM_CHAT": "42", "QUANT_TELEGRAM_URL": stand_in.url}
+def test_a_long_reason_keeps_its_beginning_and_its_mend():
+    told = shortened(f"yahoo: found {'x' * 5_000}. To mend: wait an hour")
+    assert len(told) == 500
+    assert told.startswith("yahoo: found xxx")
+    assert told.endswith("To mend: wait an hour")
 
 
-def test_send_once_sends_once_and_flushes_what_waits(tmp_path, stand_in, environment):
-    path = tmp_path / "alerts.sqlite"
-    stand_in.plan = [(400, {})]
-    assert send_once(path, "a", "first", environment, now=NOW).startswith("kept")
-    assert send_once(path, "b", "second", environment, now=NOW + timedelta(minutes=1)) == "sent"
-    assert send_once(path, "b", "second", environment, now=NOW + timedelta(minutes=2)).startswith("sent before")
-    assert stand_in.texts == ["first", "second", "first"]
-    assert {alert.state for alert in AlertLedger(path).alerts()} == {"sent"}
-
-
-def test_send_once_without_a_token_logs(tmp_path, caplog):
-    assert send_once(tmp_path / "alerts.sqlite", "a", "first", {}, now=NOW).startswith("logged")
-    assert "first" in caplog.text
+def test_outage_and_drift():
+    assert outage_message("GC=F raw_bars", ["1m: timed out"]) == "OUTAGE GC=F raw_bars: not all data came\n1m: timed out"
+    assert outage_message("GC=F raw_bars", ["a", "b", "c"]).endswith("a\nand 2 more")
+    told = drift_message("GC=F", "3 of 10 features drifted", retrain=True, simulated=True)
+    assert told == "SIMULATED GC=F: DRIFT, a retraining is asked for\n3 of 10 features drifted"
+    assert drift_message("GC=F", "x", retrain=False) == "GC=F: DRIFT, no retraining\nx"

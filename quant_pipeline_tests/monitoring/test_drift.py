@@ -103,8 +103,36 @@ def test_a_vanished_feature_has_drifted_and_nulls_do_not_count():
     recent = frame(random, 500, 2).with_columns(half, f0=pl.lit(None, pl.Float64))
     table = drift_table(frame(random, 5_000, 2), recent, SETTINGS)
     assert table.select("feature", "drifted").rows() == [("f0", True), ("f1", False)]
-    assert table["why"][0] == "only 0 of 500 recent rows have a value"
+    assert table["why"][0] == "only 0 of 500 recent rows have a finite value, 100 % of the training rows had"
     assert table["recent_rows"].to_list() == [0, 250]
+
+
+def sparse(random, rows, share, absent=None):
+    kept = random.random(rows) < share
+    return pl.DataFrame(
+        {"f": pl.Series([value if there else absent for value, there in zip(random.normal(size=rows), kept, strict=True)])}
+    )
+
+
+@pytest.mark.parametrize("absent", [None, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("left", [0.0, 0.2, 0.4])
+def test_a_column_that_became_mostly_null_or_infinite_has_drifted(absent, left):
+    random = np.random.default_rng(8)
+    table = drift_table(sparse(random, 1_000, 0.95), sparse(random, 500, left, absent), SETTINGS)
+    assert table["drifted"][0]
+    assert "recent rows have a finite value, 9" in table["why"][0]
+
+
+@pytest.mark.parametrize("absent", [None, math.inf])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.05, 0.1, 0.5, 0.95])
+@pytest.mark.parametrize("rows", [30, 100, 500])
+def test_a_column_as_sparse_as_in_training_has_not(absent, share, rows):
+    drifted = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        table = drift_table(sparse(random, 1_000, share, absent), sparse(random, rows, share, absent), SETTINGS)
+        drifted += table["why"].str.contains("finite").sum()
+    assert drifted == 0
 
 
 def test_constants():

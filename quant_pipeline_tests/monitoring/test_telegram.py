@@ -47,6 +47,42 @@ def test_a_long_wait_is_left_to_a_later_call(stand_in):
     assert len(stand_in.received) == 1
 
 
+def told_to_wait(text):
+    return 429, f'{{"ok": false, "parameters": {{"retry_after": {text}}}}}'
+
+
+@pytest.mark.parametrize(
+    ("told", "waited"), [("-5", 0.0), ("0.25", 0.25), ("NaN", 0.5), ('"7"', 0.5), ("true", 0.5), ("null", 0.5)]
+)
+def test_only_a_wait_that_can_be_waited_is_obeyed(stand_in, told, waited):
+    waits = []
+    stand_in.plan = [told_to_wait(told)]
+    client(stand_in, waits).send("hello")
+    assert waits == [waited]
+
+
+@pytest.mark.parametrize(("told", "waited"), [("3600", 3_600), ("1e400", 86_400), ("1" + "0" * 400, 86_400)])
+def test_a_long_wait_is_told_to_whoever_tries_later_and_bounded(stand_in, told, waited):
+    stand_in.plan = [told_to_wait(told)]
+    with pytest.raises(NotDeliveredError, match="429") as caught:
+        client(stand_in).send("hello")
+    assert caught.value.wait == waited
+
+
+@pytest.mark.parametrize("answer", [(400, "no gzip", {"Content-Encoding": "gzip"}), (400, '{"parameters": 3}'), (400, "[1]")])
+def test_a_refusal_that_nobody_can_read_is_survived(stand_in, answer):
+    stand_in.plan = [answer]
+    with pytest.raises((NotDeliveredError, NoAnswerError)):
+        client(stand_in).send("hello")
+
+
+def test_a_chat_that_moved_is_told_with_its_new_id(stand_in):
+    description = "Bad Request: group chat was upgraded to a supergroup chat"
+    stand_in.plan = [(400, {"ok": False, "description": description, "parameters": {"migrate_to_chat_id": -100123}})]
+    with pytest.raises(NotDeliveredError, match=r"supergroup, whose id is -100123.*set QUANT_TELEGRAM_CHAT=-100123"):
+        client(stand_in).send("hello")
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_a_refusal_is_not_repeated_and_says_what_to_check(stand_in, status):
     stand_in.plan = [(status, {"ok": False, "description": "Unauthorized"})]
@@ -55,7 +91,16 @@ def test_a_refusal_is_not_repeated_and_says_what_to_check(stand_in, status):
     assert len(stand_in.received) == 1
 
 
-@pytest.mark.parametrize("silence", ["hang", "drop", (200, "not json"), (200, {"ok": True})])
+NOT_TELEGRAMS = [
+    (200, "not json"),
+    (200, {"ok": True}),
+    (200, '{"ok": true, "result": {"message_id": 1e400}}'),
+    (200, "[" * 100_000),
+    (200, "no gzip", {"Content-Encoding": "gzip"}),
+]
+
+
+@pytest.mark.parametrize("silence", ["hang", "drop", *NOT_TELEGRAMS])
 def test_a_message_without_an_answer_is_not_repeated(stand_in, silence):
     stand_in.plan = [silence]
     with pytest.raises(NoAnswerError):

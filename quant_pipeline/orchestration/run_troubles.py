@@ -1,0 +1,138 @@
+"""What runs that ended say of failures, of sources that were down inside them, and of the ends of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from quant_pipeline.monitoring.alerts import failure_message, outage_message
+from quant_pipeline.monitoring.troubles import Trouble, alike
+
+if TYPE_CHECKING:
+    from dagster._core.events import DagsterEvent
+
+    from quant_pipeline.orchestration.telling import Teller
+
+RUNS_BACK, OVERLAP = timedelta(days=1), timedelta(minutes=1)  # of runs: at the first look, and at each for late commits
+TOLD = {
+    dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_MATERIALIZATION,
+    dg.DagsterEventType.RUN_FAILURE,
+}  # fmt: skip
+OUR_ERRORS = "quant_pipeline.errors."
+
+
+def tell_runs(teller: Teller, instance: dg.DagsterInstance, since: datetime | None) -> datetime | None:
+    """What runs that ended after `since` (None: within a day) say of failures, outages and their ends.
+
+    Returns the moment up to which runs were told, `since` when there is no newer one.
+    """
+    after = (since or teller.now - RUNS_BACK) - OVERLAP
+    ended = dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE], updated_after=after)
+    records = instance.get_run_records(ended, order_by="update_timestamp", ascending=True)
+    fresh = teller.book.unheard([f"run/{record.dagster_run.run_id}" for record in records])
+    for record in records:
+        key = f"run/{record.dagster_run.run_id}"
+        if key in fresh:
+            _tell_run(teller, instance, record)
+            teller.book.hear(key)
+    return records[-1].update_timestamp if records else since
+
+
+def _tell_run(teller: Teller, instance: dg.DagsterInstance, record: dg.RunRecord) -> None:
+    run = _Run(record)
+    entries = instance.all_logs(run.id, of_type=TOLD)
+    events = [(datetime.fromtimestamp(entry.timestamp, UTC), entry.dagster_event) for entry in entries if entry.dagster_event]
+    failed = any(event.is_step_failure for _, event in events)
+    told = run.failed and _told_by_another(instance, record)
+    for at, event in events:
+        if event.is_step_success:
+            teller.end(run.scope(event.step_key), at)
+        elif event.is_step_materialization:
+            _tell_outage(teller, run, event, at)
+        elif not told and (event.is_step_failure or not failed):
+            teller.note(run.failure(event, at))
+    if not run.failed:
+        teller.end(run.scope(None), record.update_timestamp)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that ended, as its troubles are told."""
+
+    record: dg.RunRecord
+
+    @property
+    def id(self) -> str:
+        return self.record.dagster_run.run_id
+
+    @property
+    def job(self) -> str:
+        return self.record.dagster_run.job_name
+
+    @property
+    def failed(self) -> bool:
+        return self.record.dagster_run.status == dg.DagsterRunStatus.FAILURE
+
+    @property
+    def partition(self) -> str:
+        tags = self.record.dagster_run.tags
+        return tags.get("dagster/partition") or tags.get("quant/symbol") or ""
+
+    def scope(self, step: str | None) -> str:
+        """Of a step, in whichever job it runs, or of the whole job where no step is to blame."""
+        return f"run/{self.partition}/{step or self.job}"
+
+    def failure(self, event: DagsterEvent, at: datetime) -> Trouble:
+        thing = f"{self.partition} {event.step_key or self.job}".strip()
+        reason = _reason(event)
+        text = failure_message(thing, self.job, self.id, reason)
+        scope = self.scope(event.step_key)
+        return Trouble(f"{scope}/{self.id}", scope, alike(reason), "failed", thing, text, at)
+
+
+def _reason(event: DagsterEvent) -> str:
+    """What a failed step or run itself said, without Dagster's words around it."""
+    error = event.step_failure_data.error if event.is_step_failure else None
+    if error is None:
+        return event.message or ""
+    said: str = (error.cause or error).message.strip()
+    return said.partition(": ")[2] if said.startswith(OUR_ERRORS) else said
+
+
+def _told_by_another(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """Whether `record` is of a training one of whose own runs failed: that one tells the reason."""
+    if record.dagster_run.job_name != "train_symbol":
+        return False
+    own = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE], tags={"quant/symbol": record.dagster_run.tags.get("dagster/partition", "")},
+        created_after=record.create_timestamp, updated_before=record.update_timestamp,
+    )  # fmt: skip
+    return bool(instance.get_run_records(own, limit=1))
+
+
+def _tell_outage(teller: Teller, run: _Run, event: DagsterEvent, at: datetime) -> None:
+    made = event.step_materialization_data.materialization
+    if "ledger" not in made.metadata:
+        return
+    ledger: Any = made.metadata["ledger"].value
+    problems = list(_problems(ledger["notes"]))
+    thing = f"{made.partition or ''} {made.asset_key.to_user_string()}".strip()
+    scope = f"outage/{thing}"
+    if problems:
+        trouble = Trouble(f"{scope}/{run.id}", scope, "outage", "outage", thing, outage_message(thing, problems), at)
+        teller.note(trouble)
+    else:
+        teller.end(scope, at)
+
+
+def _problems(notes: dict[str, Any]) -> Iterator[str]:
+    """What did not come, as the ledger's notes tell it: why a source was `down`, one reason or one a name, and `problems`."""
+    down = notes.get("down", {})
+    told = [f"{name}: {why}" for name, why in sorted(down.items())] if isinstance(down, dict) else [str(down)]
+    yield from told
+    if notes.get("partial"):
+        yield from (problem for problem in notes["problems"] if problem not in told)
