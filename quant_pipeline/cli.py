@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from quant_pipeline import plugins
 from quant_pipeline.errors import ConfigError, QuantError
 from quant_pipeline.files import refused_by_disk
 from quant_pipeline.orchestration.tables import table
@@ -88,6 +89,7 @@ def choose(profile: str | None = None, experiment: str | None = None, bars: Path
     """Put command-line choices into the environment, where the code location reads them, and settle DAGSTER_HOME."""
     if experiment and Path(experiment).suffix:
         experiment = str(Path(experiment).absolute())  # a path is meant from here, and the next lines go elsewhere
+    plugins.settle()
     chosen = {"QUANT_PROFILE": profile, "QUANT_EXPERIMENT": experiment, "QUANT_BARS": bars, "QUANT_AS_OF": as_of}
     os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})
     home = Path(os.environ.get("DAGSTER_HOME") or _home()).absolute()

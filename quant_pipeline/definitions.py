@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from quant_pipeline.features.registry import specs
 from quant_pipeline.orchestration.assets.alarm import alarm_assets
 from quant_pipeline.orchestration.assets.audit import audit_assets
 from quant_pipeline.orchestration.assets.bars import bars_assets
@@ -54,6 +55,7 @@ def build_defs(house: House | None = None, *, resources: dict[str, Any] | None =
     Raises `ConfigError` for an environment, universe or experiment that cannot be used.
     """
     chosen = house or make_house()
+    specs(chosen.experiment.features.families)  # first: what is told of a new file that is no Python, its digest cannot tell
     jobs = build_jobs(chosen)
     lake = chosen.workplace.lake
     return dg.Definitions(

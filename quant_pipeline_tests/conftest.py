@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -217,6 +218,63 @@ def quant(monkeypatch, tmp_path) -> Callable[..., Result]:
         return result
 
     return invoke
+
+
+@pytest.fixture
+def plug(monkeypatch, tmp_path) -> Iterator[Callable[..., Path]]:
+    """Writer of plugins: plug(mine="…", helper="…") gives the folder; what they register is forgotten with the test."""
+    from quant_pipeline import plugins
+    from quant_pipeline.features import registry
+    from quant_pipeline.models import registry as models
+
+    models.names()
+    registry.specs()
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    monkeypatch.setenv(plugins.VARIABLE, str(folder))
+    with mock.patch.dict(registry._REGISTERED), mock.patch.dict(models._REGISTERED):
+
+        def write(**files: str) -> Path:
+            for name, text in files.items():
+                (folder / f"{name}.py").write_text(text)
+            plugins._modules.cache_clear()
+            return folder
+
+        yield write
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+            vars(plugins).pop(name.rpartition(".")[2], None)
+
+
+FEATURE = """
+from quant_pipeline.features.registry import Columns, feature
+
+@feature("{name}", "{family}", ("close",), lookback=1, rungs=("1h",))
+def {name}(columns: Columns):
+    \"\"\"The close, {name}.\"\"\"
+    return columns["close"] * 1.0
+"""
+MODEL = """
+from quant_pipeline.models.classical.logistic import Logistic, LogisticParams
+from quant_pipeline.models.registry import model
+
+@model("{name}", family="mine", view="feature_matrix", params=LogisticParams, needs_scaling=True)
+class Mine(Logistic):
+    pass
+"""
+
+
+@pytest.fixture(scope="session")
+def a_feature() -> Callable[[str, str], str]:
+    """Maker of the source of a plugin with one feature of a name in a family."""
+    return lambda name, family: FEATURE.format(name=name, family=family)
+
+
+@pytest.fixture(scope="session")
+def a_model() -> Callable[[str], str]:
+    """Maker of the source of a plugin with one model of a name."""
+    return lambda name: MODEL.format(name=name)
 
 
 @pytest.fixture

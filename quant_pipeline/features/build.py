@@ -21,12 +21,12 @@ from quant_pipeline.features.places import Place, pair_place, rung_place
 from quant_pipeline.features.registry import (
     DECISION,
     DERIVED,
-    FAMILY_MODULES,
     MACRO,
     NEWS,
     OTHERS,
     FeatureSpec,
     columns,
+    every_family,
     placed,
     remembered,
     specs,
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from quant_pipeline.features.kernels import FloatArray
 
 KEYS = ("timestamp", "decision_at")
+TABLES = {DECISION: "calendar", MACRO: "macro", NEWS: "news"}
+"""Modules that make what features of a marker read, whatever their family."""
 
 
 def build_features(
@@ -120,7 +122,7 @@ def _inputs_of_derived(settings: FeatureSettings, ladder: tuple[str, ...], prima
     read = {name for spec in specs(settings.families) if spec.marker == DERIVED for name in spec.inputs}
     if not read:
         return []
-    known = placed(settings.model_copy(update={"families": tuple(FAMILY_MODULES)}), ladder, primary)
+    known = placed(settings.model_copy(update={"families": every_family()}), ladder, primary)
     return [(spec, rung) for spec, rung in known if spec.on_bars and spec.column(rung) in read]
 
 
@@ -166,7 +168,7 @@ def _per_decision(
 
 
 def _table(spec: FeatureSpec, decisions: pl.DataFrame, calendar: str, context: Context) -> Mapping[str, FloatArray]:
-    module = importlib.import_module(f"quant_pipeline.features.{FAMILY_MODULES[spec.family]}")
+    module = importlib.import_module(f"quant_pipeline.features.{TABLES[str(spec.marker)]}")
     if spec.marker == DECISION:
         made: Mapping[str, FloatArray] = module.decision_columns(decisions, calendar)
         return made

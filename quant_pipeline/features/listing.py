@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from quant_pipeline import plugins
 from quant_pipeline.config.documents import DocumentInput, DocumentPart, documents
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.feature_sets import feature_set, feature_sets
 from quant_pipeline.features.groups import narrowed
-from quant_pipeline.features.registry import FAMILIES, OTHERS, FeatureSpec, placed, specs
+from quant_pipeline.features.registry import FAMILIES, OTHERS, FeatureSpec, every_family, placed, specs
 
 
 class PlacedColumn(NamedTuple):
@@ -31,14 +32,18 @@ class Listing(NamedTuple):
     rows: list[dict[str, Any]]
 
 
-def every_column(experiment: Experiment, others: Sequence[str], families: Sequence[str] = FAMILIES) -> tuple[PlacedColumn, ...]:
-    """Every column that `families` can make on the experiment's rungs, for a symbol with volume and all tables.
+def every_column(experiment: Experiment, others: Sequence[str], family: str | None = None) -> tuple[PlacedColumn, ...]:
+    """Every column that `family`, or all of them, can make on the experiment's rungs, for a symbol with volume and all tables.
 
     Args:
         experiment: rungs, coarse rungs and primary; its own choice of families does not count.
         others: correlated symbols.
-        families: raises `ConfigError` for one that does not exist.
+        family: raises `ConfigError` for one that does not exist.
     """
+    return _columns(experiment, others, (family,) if family else every_family())
+
+
+def _columns(experiment: Experiment, others: Sequence[str], families: Sequence[str]) -> tuple[PlacedColumn, ...]:
     settings = narrowed(experiment.features, families)
     pairs = placed(settings, experiment.rungs, experiment.primary, others)
     return tuple(PlacedColumn(spec.column(place), spec, place) for spec, place in pairs)
@@ -47,25 +52,29 @@ def every_column(experiment: Experiment, others: Sequence[str], families: Sequen
 def feature_listing(experiment: Experiment, others: Sequence[str], family: str | None = None) -> Listing:
     """Every feature of `family`, or of the experiment's families."""
     families = (family,) if family else experiment.features.families
-    rows = _feature_rows(specs(families), every_column(experiment, others, families), experiment)
-    return Listing(f"{sum(row['columns'] for row in rows)} columns", rows)
+    rows = _feature_rows(specs(families), _columns(experiment, others, families), experiment)
+    new = set(every_family()) - {*FAMILIES, *families}
+    return Listing(f"{sum(row['columns'] for row in rows)} columns{_left_out(new) if family is None else ''}", rows)
 
 
 def set_listing(experiment: Experiment, symbol: str, others: Sequence[str], name: str, family: str | None = None) -> Listing:
     """The features of the set `name`, of one family or of all; raises `ConfigError` naming the nearest set or family."""
-    columns = _members(name, every_column(experiment, others, (family,) if family else FAMILIES), experiment)
+    columns = _members(name, every_column(experiment, others, family), experiment)
     chosen = dict.fromkeys(column.spec for column in columns)
     told = (
         f"{name} for {symbol}: {len(columns)} columns ({_by_family(columns) or 'none'}); documents: {feature_set(name).counted}"
     )
     absent = {column.spec.family for column in columns} - {*experiment.features.families, "channels"}
-    left = f"; not made by this experiment (features.families): {', '.join(sorted(absent))}" if absent else ""
-    return Listing(told + left, _feature_rows(chosen, columns, experiment))
+    return Listing(told + _left_out(absent), _feature_rows(chosen, columns, experiment))
+
+
+def _left_out(families: Collection[str]) -> str:
+    return f"; not made by this experiment (features.families): {', '.join(sorted(families))}" if families else ""
 
 
 def sets_listing(experiment: Experiment, symbol: str, others: Sequence[str], family: str | None = None) -> Listing:
     """One row a set: what it is for, how many columns the documents give it, and how many it has here."""
-    columns = every_column(experiment, others, (family,) if family else FAMILIES)
+    columns = every_column(experiment, others, family)
     members = {name: _members(name, columns, experiment) for name in feature_sets()}
     rows = [
         {
@@ -82,7 +91,7 @@ def sets_listing(experiment: Experiment, symbol: str, others: Sequence[str], fam
 
 def documents_listing(experiment: Experiment, symbol: str, others: Sequence[str], family: str | None = None) -> Listing:
     """Every input that the documents name, with our columns, or the reason why there are none; a list's own row is first."""
-    columns = every_column(experiment, others, (family,) if family else FAMILIES)
+    columns = every_column(experiment, others, family)
     features = {column.name: column.spec.name for column in columns}
     rows, named = [], set[str]()
     for part in documents():
@@ -122,6 +131,7 @@ def _feature_row(spec: FeatureSpec, places: Sequence[str], experiment: Experimen
         "columns": len(places),
         "bars": spec.bars_needed(at_rung, experiment.features),
         "volume": "needed" if spec.needs_volume else "",
+        **plugins.told(spec.function.__module__),
         "meaning": spec.meaning,
     }
 

@@ -1,7 +1,8 @@
 """The feature registry: what each feature is called, reads, where it is computed and how far back it looks.
 
 A family is one module of this package; importing it registers its features. To add a feature, write one
-decorated function in its family; to add a family, write its module and name it in `FAMILY_MODULES`.
+decorated function in its family, or in a new file: here, or in a folder of QUANT_PLUGINS. A family's name that
+nobody had before makes a new family.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
@@ -16,7 +18,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
+from quant_pipeline import plugins
 from quant_pipeline.errors import ConfigError
+from quant_pipeline.features.found import new_modules
 from quant_pipeline.features.kernels import FloatArray
 from quant_pipeline.features.zscore import rolling_zscore
 
@@ -49,7 +53,7 @@ FAMILY_MODULES = {
     "interactions": "interactions",
     "channels": "channels",
 }
-"""Module of each family, in the order of the columns."""
+"""Module of each family of the package's own, in the order of the columns."""
 FAMILIES = tuple(FAMILY_MODULES)
 
 PRIMARY = "primary"
@@ -62,6 +66,8 @@ DERIVED = "derived"
 """In `rungs`: computed from other feature columns, which `inputs` names, such as `rsi_1m`."""
 PER_DECISION = (DECISION, MACRO, NEWS, DERIVED)
 """Their columns have no rung in their names."""
+ONE_FAMILY = {OTHERS: "cross_asset", MACRO: "macro", NEWS: "news"}
+"""The family whose table brings what a feature of the marker reads."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -199,34 +205,72 @@ def first_line(function: Function) -> str:
 
 def _enter(spec: FeatureSpec) -> None:
     known = _REGISTERED.get(spec.name)
-    if known is not None and known.function.__module__ != spec.function.__module__:
+    if known is not None and _place(known.function) != _place(spec.function):
         raise ConfigError(
-            f"feature {spec.name!r}",
-            found=f"a second one in {spec.function.__module__}",
-            wanted=f"one name per feature (taken by {known.function.__module__})",
-            mend="rename one of them",
-        )
+            f"feature {spec.name!r}", found=f"two, in {_file(known.function)} and {_file(spec.function)}",
+            wanted="one name per feature", mend="rename one of them",
+        )  # fmt: skip
+    if spec.family != (family := ONE_FAMILY.get(spec.marker or "", spec.family)):
+        raise ConfigError(
+            f"family of feature {spec.name!r}", found=f"{spec.family!r} with rungs {spec.rungs}",
+            wanted=f"{family!r}, the family that brings what it reads", mend=f"write {family!r}",
+        )  # fmt: skip
     _REGISTERED[spec.name] = spec
 
 
-def specs(families: Sequence[str] = FAMILIES) -> tuple[FeatureSpec, ...]:
-    """The features of `families`, in the order of those and of their modules; raises `ConfigError` for an unknown one."""
-    return _specs(tuple(families))
+def _place(function: Function) -> tuple[str, str]:
+    return function.__module__, getattr(function, "__qualname__", "")
+
+
+def _file(function: Function) -> str:
+    return str(getattr(sys.modules.get(function.__module__), "__file__", function.__module__))
+
+
+def specs(families: Sequence[str] | None = None) -> tuple[FeatureSpec, ...]:
+    """The features of `families`, by default of every one, in the order of those and of their modules.
+
+    Raises:
+        ConfigError: an unknown family, or a new module that cannot be imported.
+    """
+    return _specs(every_family() if families is None else tuple(families), _import_new())
+
+
+def every_family() -> tuple[str, ...]:
+    """The package's own families, in the order of the columns, then those that new modules made."""
+    _import_new()
+    return tuple(dict.fromkeys((*FAMILIES, *(spec.family for spec in _REGISTERED.values()))))
+
+
+def _import_new() -> tuple[str, ...]:
+    """Import the modules that no line names and tell them; the families of the package before, so that no name is taken twice."""
+    told = new_modules(FAMILY_MODULES.values())
+    if not sys.modules.keys() >= told.keys():
+        for module in FAMILY_MODULES.values():
+            importlib.import_module(f"quant_pipeline.features.{module}")
+        plugins.load_all(told)
+    return tuple(told)
 
 
 @remembered
-def _specs(families: tuple[str, ...]) -> tuple[FeatureSpec, ...]:
+def _specs(families: tuple[str, ...], new: tuple[str, ...]) -> tuple[FeatureSpec, ...]:
     for family in families:
-        if family not in FAMILIES:
-            near = difflib.get_close_matches(family, FAMILIES, n=1, cutoff=0.4)
-            raise ConfigError(
-                f"features.families: {family!r}",
-                found="no such family",
-                wanted=f"some of {', '.join(FAMILIES)}",
-                mend=f"write {near[0]!r}" if near else "remove it",
-            )
+        _import_family(family)
+    rank = {module: number for number, module in enumerate(new, 1)}
+    ordered = sorted(_REGISTERED.values(), key=lambda spec: rank.get(spec.function.__module__, 0))
+    return tuple(spec for family in dict.fromkeys(families) for spec in ordered if spec.family == family)
+
+
+def _import_family(family: str) -> None:
+    if family in FAMILIES:
         importlib.import_module(f"quant_pipeline.features.{FAMILY_MODULES[family]}")
-    return tuple(spec for family in dict.fromkeys(families) for spec in _REGISTERED.values() if spec.family == family)
+    elif family not in every_family():
+        near = difflib.get_close_matches(family, every_family(), n=1, cutoff=0.4)
+        raise ConfigError(
+            f"features.families: {family!r}",
+            found="no such family",
+            wanted=f"some of {', '.join(every_family())}",
+            mend=f"write {near[0]!r}" if near else f"remove it, or set {plugins.VARIABLE} to the folder of its module",
+        )
 
 
 def names() -> tuple[str, ...]:
@@ -236,7 +280,7 @@ def names() -> tuple[str, ...]:
 
 def families() -> dict[str, tuple[str, ...]]:
     """Names of the features of each family."""
-    return {family: tuple(spec.name for spec in specs((family,))) for family in FAMILIES}
+    return {family: tuple(spec.name for spec in specs((family,))) for family in every_family()}
 
 
 def columns(settings: FeatureSettings, ladder: Sequence[str], primary: str, others: Sequence[str] = ()) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
+from quant_pipeline import plugins
+
 PACKAGE = Path(__file__).parents[1]
 CODE = {".py", ".pyc", ".so", ".pyd", ".dylib", ".dll", ".nbi", ".nbc"}
 LIBRARIES = tuple(
@@ -186,7 +188,7 @@ class Watch:
 
 @functools.cache
 def _of_library(file: str) -> bool:
-    return os.path.realpath(file).startswith(LIBRARIES) and not _within(file, OWN)
+    return os.path.realpath(file).startswith(LIBRARIES) and not _ours(os.path.realpath(file))
 
 
 @functools.cache
@@ -208,8 +210,9 @@ def _is_file(value: str | os.PathLike[str]) -> bool:
     return len(os.fspath(value)) < _LONGEST and Path(value).is_file()
 
 
-def _within(path: str, folder: str) -> bool:
-    return os.path.realpath(path).startswith(folder)
+def _ours(place: str) -> bool:
+    """Whether it lies in the package or with the plugins, which may lie among the libraries."""
+    return place.startswith((OWN, *(os.path.realpath(folder) + os.sep for folder in plugins.folders())))
 
 
 def _reads(path: object, mode: str | None, flags: int) -> bool:
@@ -227,7 +230,7 @@ def _allowed(path: object) -> bool:
     suffix = Path(place).suffix
     if suffix in CODE:
         return True
-    if place.startswith(OWN):  # it may lie among the libraries, and a user's own table in it
+    if _ours(place):  # a user's own table may lie in it
         return suffix == ".yaml" and place.startswith(SETTINGS)
     return place.startswith((*LIBRARIES, *SYSTEM)) and not place.startswith(MEMORY)
 

@@ -1,16 +1,15 @@
-"""The registry: every decorated class in `models/<family>/*.py`, found without importing its library."""
+"""The registry: every decorated class in `models/<family>/*.py` and in the plugins, found without importing its library."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import pkgutil
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from quant_pipeline import models
+from quant_pipeline import plugins
 from quant_pipeline.config.model import Settings
 from quant_pipeline.errors import ConfigError
 from quant_pipeline.models.base import FACTS, ThreeClassModel
@@ -19,6 +18,7 @@ from quant_pipeline.models.folder import unseal
 
 M = TypeVar("M", bound=type[ThreeClassModel[Any]])
 
+FOLDER = Path(__file__).parent
 _REGISTERED: dict[str, type[ThreeClassModel[Any]]] = {}
 
 
@@ -41,12 +41,9 @@ def model(
 
     def register(cls: M) -> M:
         other = _REGISTERED.get(name)
-        if other is not None and other.__qualname__ != cls.__qualname__:
+        if other is not None and _place(other) != _place(cls):
             raise ConfigError(
-                f"model {name!r}",
-                found=f"two classes, {other.__qualname__} and {cls.__qualname__}",
-                wanted="one",
-                mend="rename one",
+                f"model {name!r}", found=f"two classes, {_told(other)} and {_told(cls)}", wanted="one", mend="rename one"
             )
         cls.spec = ModelSpec(name, family, view, params, outputs, needs_scaling, zero_shot, causal)
         _REGISTERED[name] = cls
@@ -55,14 +52,24 @@ def model(
     return register
 
 
-@cache
+def _place(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
+def _told(cls: type) -> str:
+    return f"{cls.__qualname__} in {getattr(sys.modules.get(cls.__module__), '__file__', cls.__module__)}"
+
+
 def _scan() -> None:
-    """Import every module of every family folder; their libraries are imported inside functions, so this is cheap."""
-    for family in pkgutil.iter_modules(models.__path__):
-        if family.ispkg:
-            package = importlib.import_module(f"{models.__name__}.{family.name}")
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{package.__name__}.{module.name}")
+    """Import every module of every family folder, and the plugins; their libraries are imported inside functions: it is cheap."""
+    plugins.load_all(_in_package())
+    plugins.load()
+
+
+@cache
+def _in_package() -> dict[str, Path]:
+    files = sorted(path for path in FOLDER.glob("*/*.py") if path.stem != "__init__")
+    return {f"quant_pipeline.models.{path.parent.name}.{path.stem}": path for path in files}
 
 
 def names() -> tuple[str, ...]:
@@ -77,7 +84,9 @@ def get(name: str) -> type[ThreeClassModel[Any]]:
     if name in _REGISTERED:
         return _REGISTERED[name]
     near = difflib.get_close_matches(name, names(), n=1, cutoff=0.4)
-    mend = f"did you mean {near[0]!r}?" if near else "add models/<family>/<name>.py with a decorated class"
+    mend = (
+        f"did you mean {near[0]!r}?" if near else f"write its file (models/<family>/, or a folder that {plugins.VARIABLE} names)"
+    )
     raise ConfigError(f"model {name!r}", found="no such model", wanted=f"one of {', '.join(names())}", mend=mend)
 
 

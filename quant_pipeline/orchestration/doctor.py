@@ -9,9 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from quant_pipeline import plugins
 from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.errors import QuantError
 from quant_pipeline.orchestration.house import House, make_house
+from quant_pipeline.orchestration.lists import plugin_lines
 from quant_pipeline.orchestration.row_ledger import ledger_lines
 
 Finding = tuple[str, bool, str]
@@ -66,6 +68,8 @@ def _place(house: House) -> Iterator[Finding]:
         yield _guarded("news", lambda: _news(house))
     if "macro" in families:
         yield _guarded("macro", lambda: _macro(house))
+    if os.environ.get(plugins.VARIABLE):
+        yield _guarded("plugins", lambda: "; ".join(plugin_lines(house.experiment)) or "no Python file")
     yield _guarded("telegram", _telegram)
     yield _guarded("planted leaks", _leaks)
     for symbol in house.universe.symbols:

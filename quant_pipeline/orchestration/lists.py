@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from quant_pipeline import plugins
 from quant_pipeline.errors import ConfigError
 from quant_pipeline.features import listing
 
@@ -40,10 +41,35 @@ def model_rows(experiment: Experiment) -> list[dict[str, Any]]:
             "view": spec.view,
             "outputs": " ".join(spec.outputs),
             "trained here": "yes" if name in chosen else "no",
+            **plugins.told(registry.get(name).__module__),
         }
         for name in registry.names()
         if (spec := registry.spec(name))
     ]
+
+
+def plugin_lines(experiment: Experiment) -> list[str]:
+    """A line per plugin: the features and models that it brings, or that there are none, and what the experiment leaves out.
+
+    Raises:
+        ConfigError: a plugin that cannot be used.
+    """
+    from quant_pipeline.features.registry import specs
+    from quant_pipeline.models import registry
+
+    chosen = {*experiment.features.families, *(model.name for model in experiment.models)}
+    brought = [
+        *((spec.function.__module__, f"feature {spec.name}", spec.family in chosen) for spec in specs()),
+        *((registry.get(name).__module__, f"model {name}", name in chosen) for name in registry.names()),
+    ]
+    return [
+        f"{path}: {', '.join(_brought(what, used) for module, what, used in brought if module == name) or 'no feature, no model'}"
+        for name, path in plugins.modules().items()
+    ]
+
+
+def _brought(what: str, used: bool) -> str:  # noqa: FBT001 - one of two texts
+    return what if used else f"{what} (not in this experiment)"
 
 
 def features_asked(

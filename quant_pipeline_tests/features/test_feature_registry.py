@@ -1,13 +1,14 @@
-"""The registry: names, counts, columns and refusals."""
+"""The registry: names, counts, columns and refusals, new files and plugins."""
 
 from __future__ import annotations
 
 import pytest
 
+from quant_pipeline import features
 from quant_pipeline.config.experiment import FeatureSettings, load_experiment
 from quant_pipeline.config.timeframes import LADDER
 from quant_pipeline.errors import ConfigError
-from quant_pipeline.features import registry
+from quant_pipeline.features import found, registry
 
 
 def _columns(*families: str, ladder=LADDER, primary="1h"):
@@ -88,3 +89,68 @@ def test_every_feature_says_what_it_is_and_how_far_it_looks():
     for spec in registry.specs():
         assert spec.meaning
         assert 1 <= spec.bars_needed("1h", FeatureSettings(families=("momentum",))) < 1_000
+
+
+@pytest.fixture
+def dropped(tmp_path, monkeypatch, plug):
+    """Writer of files into `quant_pipeline/features/`, or so the registry believes."""
+    plug()
+    monkeypatch.setattr(found, "FOLDER", tmp_path)
+    monkeypatch.setattr(features, "__path__", [*features.__path__, str(tmp_path)])
+
+    def write(**files: str) -> None:
+        for name, text in files.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        found._in_package.cache_clear()
+
+    yield write
+    found._in_package.cache_clear()
+
+
+def test_a_new_file_is_found_and_its_new_family_is_a_family(dropped, a_feature):
+    dropped(twice_found=a_feature("doubled", "mine"))
+    assert registry.every_family() == (*registry.FAMILIES, "mine")
+    assert [spec.name for spec in registry.specs(("mine",))] == ["doubled"]
+    assert "doubled" in registry.names()
+    assert registry.families()["mine"] == ("doubled",)
+    assert _columns("momentum", "mine")[-1] == "doubled_1h"
+
+
+def test_a_new_file_adds_to_an_old_family_behind_its_own_features(dropped, a_feature):
+    before = registry.specs(("returns",))
+    dropped(a_name_before_all=a_feature("doubled", "returns"))
+    assert [spec.name for spec in registry.specs(("returns",))] == [*(spec.name for spec in before), "doubled"]
+
+
+def test_a_file_without_features_is_left_alone(dropped):
+    dropped(plain="raise ValueError", reading="from quant_pipeline.features.registry import specs\nraise ValueError")
+    assert registry.every_family() == registry.FAMILIES
+
+
+@pytest.mark.parametrize("text", ["from quant_pipeline.features.registry import feature\n1 / 0", "from .registry import ("])
+def test_a_new_file_that_cannot_be_imported_is_named(dropped, text):
+    dropped(broken_one=text)
+    with pytest.raises(ConfigError, match=r"broken_one\.py.*wanted a module that can be imported"):
+        registry.specs()
+
+
+def test_the_package_has_no_file_that_is_found_so():
+    assert found.new_modules(registry.FAMILY_MODULES.values()) == {}
+
+
+def test_a_plugin_is_found_like_a_new_file(plug, a_feature):
+    plug(mine=a_feature("doubled", "mine"), other=a_feature("tripled", "returns"))
+    assert [spec.name for spec in registry.specs(("mine",))] == ["doubled"]
+    assert registry.specs(("returns",))[-1].name == "tripled"
+
+
+def test_a_name_that_is_taken_is_refused_naming_both_files(plug, a_feature):
+    folder = plug(mine=a_feature("rsi", "mine"))
+    with pytest.raises(ConfigError, match=rf"feature 'rsi': found two, in .*features/momentum\.py and {folder}/mine\.py"):
+        registry.specs(("returns",))
+
+
+def test_what_another_table_brings_is_read_in_its_family_only(plug, a_feature):
+    plug(mine=a_feature("cpi_twice", "mine").replace('rungs=("1h",)', 'rungs=("macro",)'))
+    with pytest.raises(ConfigError, match=r"family of feature 'cpi_twice'.*write 'macro'"):
+        registry.specs()

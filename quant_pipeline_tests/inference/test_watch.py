@@ -28,3 +28,12 @@ def test_code_settings_and_what_the_system_keeps_are_none(place):
 
 def test_a_table_among_the_settings_is_none_of_them():
     assert not watch._allowed(watch.PACKAGE / "config" / "daily.csv")
+
+
+def test_a_plugin_is_no_library_wherever_it_lies(plug, monkeypatch):
+    folder = plug(mine="")
+    monkeypatch.setattr(watch, "LIBRARIES", (*watch.LIBRARIES, str(folder.parent) + os.sep))
+    assert watch._allowed(folder / "mine.py")
+    assert not watch._allowed(folder / "daily.csv")
+    assert not watch._of_library(str(folder / "mine.py"))
+    assert watch._of_library(str(folder.parent / "library.py"))

@@ -148,3 +148,33 @@ def test_the_report_and_the_doctor_name_them(spoiled, quant, monkeypatch):
     told = [text for name, good, text in doctor.examine() if name == "feature audit" and not good]
     assert len(told) == 1
     assert "GC=F" in told[0]
+
+
+PLUGIN = """
+from pathlib import Path
+import numpy as np
+from quant_pipeline.features.registry import Columns, feature
+
+@feature("peeking", "mine", ("close",), 1, rungs=("1h",))
+def peeking(columns: Columns):
+    close = columns["close"]
+    return np.append(close[1:] / close[:-1] - 1, 0.0)
+
+@feature("reading", "mine", ("close",), 1, rungs=("1h",))
+def reading(columns: Columns):
+    return columns["close"] * 0 + len((Path(__file__).parent / "daily.csv").read_text())
+
+@feature("honest", "mine", ("close",), 1, rungs=("1h",))
+def honest(columns: Columns):
+    return columns["close"] * 1.0
+"""
+
+
+def test_a_leak_in_a_plugin_is_caught(bare_home, plug):
+    (plug(mine=PLUGIN) / "daily.csv").write_text("day,close")
+    house = bare_home.house(features={"families": ["mine"]}, ladder=["1m", "1h"], history_days=30)
+    with bare_home.runner(house) as runner, pytest.raises(LeakageError, match=r"peeking_1h|reading"):
+        runner.run(bare_home.symbol)
+    faults = pl.read_parquet(house.workplace.lake / "feature_audit" / f"{bare_home.symbol}.parquet")
+    assert {"peeking_1h", "reading"} == set(faults["where"])
+    assert all("mine.py:" in found for found in faults.filter(pl.col("fault") == OUTSIDE)["found"])

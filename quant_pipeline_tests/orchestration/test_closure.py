@@ -194,3 +194,60 @@ def test_every_asset_is_found_with_the_code_that_makes_its_value(default_house):
     assert not {"models/base.py", "inference/bundle.py", "orchestration/assets/models.py"} & gate
     for body in (_regimes, _selection):
         assert not {"models/base.py", "models/registry.py", "inference/gate.py"} & names(body(default_house))
+
+
+@pytest.mark.usefixtures("plug")
+def test_an_edit_of_a_plugin_makes_new_what_reads_it_and_nothing_else(a_feature, a_model, bare_home, tmp_path, monkeypatch):
+    from quant_pipeline.definitions import build_defs
+
+    def changed(**files: str) -> set[str]:
+        """Assets whose version is another since the last call; each has a new folder, so that what was parsed stays so."""
+        kept.update(files)
+        folder = tmp_path / f"edit{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        for name, text in kept.items():
+            (folder / f"{name}.py").write_text(text)
+        monkeypatch.setenv("QUANT_PLUGINS", str(folder))
+        for cached in (closure._code_behind, closure._memory, closure._remembered):
+            cached.cache_clear()
+        graph = build_defs(house).resolve_asset_graph()
+        told = {key.to_user_string(): graph.get(key).code_version for key in graph.get_all_asset_keys()}
+        new = {name for name in told if told[name] != before.get(name)}
+        before.update(told)
+        return new
+
+    kept: dict[str, str] = {}
+    before: dict[str, str] = {}
+    house = bare_home.house(models=[{"name": "mine"}, {"name": "logistic"}])
+    net = "from quant_pipeline.plugins import helper\nfrom quant_pipeline.models.registry import spec\n"
+    changed(doubled=a_feature("doubled", "returns"), net=net + a_model("mine"), other=a_model("other"), helper="x = 1")
+    of_features = changed(doubled=a_feature("doubled", "returns").replace("1.0", "2.0"))
+    assert {"features", "feature_audit"} <= of_features
+    assert not {"raw_bars", "labels", "splits", "models/mine", "models/logistic", "oof_predictions"} & of_features
+    of_a_model = changed(net=net + a_model("mine") + "x = 1")
+    assert {"models/mine", "oof_predictions"} <= of_a_model
+    assert not {"features", "feature_audit", "selection", "models/logistic"} & of_a_model
+    of_what_it_imports = changed(helper="x = 2")
+    assert "models/mine" in of_what_it_imports
+    assert not {"raw_bars", "models/logistic"} & of_what_it_imports
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from quant_pipeline.plugins import helper",
+        "from quant_pipeline.plugins.helper import x",
+        "import quant_pipeline.plugins.helper",
+        "from . import helper",
+        "from .helper import x",
+    ],
+)
+def test_what_a_plugin_imports_from_beside_it_is_behind_it(plug, text):
+    folder = plug(mine=text, helper="x = 1")
+    assert closure._imports(folder / "mine.py") == (folder / "helper.py",)
+
+
+def test_dots_count_inside_the_package(package):
+    (package / "rooms" / "dotted.py").write_text("from . import deep\nfrom .inner import value\nfrom ..elsewhere import x\n")
+    found = closure._imports(package / "rooms" / "dotted.py")
+    assert {path.name for path in found} == {"deep.py", "inner.py", "elsewhere.py"}

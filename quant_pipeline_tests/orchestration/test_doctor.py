@@ -40,6 +40,18 @@ def test_a_sound_installation_is_told_so(findings, monkeypatch):
     assert "alerts go to the log" in found["telegram"][1]
 
 
+def test_plugins_are_told_and_a_broken_one_is_named(bare_home, plug, a_feature):
+    def told() -> tuple[bool, str]:
+        return next((good, text) for name, good, text in doctor._place(bare_home.house()) if name == "plugins")
+
+    folder = plug(mine=a_feature("doubled", "returns"))
+    assert told() == (True, f"{folder}/mine.py: feature doubled")
+    plug(broken="1 / 0")
+    good, text = told()
+    assert not good
+    assert "broken.py, line 1: found ZeroDivisionError" in text
+
+
 def test_a_broken_configuration_is_named_and_ends_the_visit_early(findings):
     found = findings(QUANT_EXPERIMENT="defalt")
     assert found["configuration"] == (False, found["configuration"][1])

@@ -26,10 +26,7 @@ MEANINGS = {
 
 
 def feature_assets(house: House) -> list[dg.AssetsDefinition]:
-    """`features`, the tables it joins, and `channels/<rung>`. Families are validated here, before any work."""
-    from quant_pipeline.features.registry import specs
-
-    specs(house.experiment.features.families)
+    """`features`, the tables it joins, and `channels/<rung>`."""
     apart = [name for name in APART if families_of(name, house.experiment.features)]
     rungs = [rung for rung in CHANNEL_RUNGS if rung in house.experiment.ladder]
     return [*(_apart(house, name) for name in apart), _features(house, apart), *(_channels(house, rung) for rung in rungs)]
