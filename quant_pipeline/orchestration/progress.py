@@ -19,7 +19,8 @@ from quant_pipeline.orchestration.slots import WAITS
 
 POLL_SECONDS = 0.4
 BEGUN, FINISHED = dg.DagsterEventType.STEP_START, dg.DagsterEventType.ASSET_MATERIALIZATION
-FOLLOWED = {BEGUN, FINISHED, dg.DagsterEventType.ENGINE_EVENT}
+TOLD = dg.DagsterEventType.ENGINE_EVENT
+FOLLOWED = {BEGUN, FINISHED, TOLD}
 REUSED, COMPILES = "reused", "compiling kernels (first run only)"
 
 
@@ -99,6 +100,7 @@ class ProgressView:
             made += sum(event.event_type is FINISHED for event in events if event)
             started = [event.step_key for event in events if event and event.event_type is BEGUN and event.step_key]
             now = started[-1].replace("__", "/") if started else now
-            now = next((word for event in events if event and (word := event.message or "").startswith(WAITS)), now)
+            words_told = [event.message or "" for event in events if event and event.event_type is TOLD]
+            now = next((words for words in words_told if words.startswith(WAITS)), now)
             if not stop.is_set():
                 self.progress.update(task, completed=made, now=now)

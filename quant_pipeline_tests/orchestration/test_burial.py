@@ -39,3 +39,11 @@ def test_runs_that_live_or_are_over_are_left_alone(bare_home):
         }
         assert bury_dead_runs(instance) == []
         assert {run.run_id: run.status for run in instance.get_runs()} == kept
+
+
+def test_every_command_that_works_buries_the_dead_of_all_symbols(bare_home, quant):
+    with bare_home.open() as instance:
+        dead = made(instance, STATUS.STARTED, {**OF_ANOTHER_BOOT, "quant/symbol": "GC=F"})
+    assert quant(bare_home, "materialize", "features/BTC-USD").exit_code == 1  # its input is missing
+    with bare_home.open() as instance:
+        assert instance.get_run_by_id(dead).status is STATUS.FAILURE

@@ -92,6 +92,18 @@ def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
     assert set(counted) == {1}  # what was read before is not counted again
 
 
+def test_a_wait_is_shown_with_what_it_is_for(monkeypatch):
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0.001)
+    waits = SimpleNamespace(event_type=progress.TOLD, step_key=None, message="waits for the pool gpu, held by …")
+    told = SimpleNamespace(records=[SimpleNamespace(event_log_entry=SimpleNamespace(dagster_event=waits))], cursor="after")
+    monkeypatch.setattr(Instance, "get_records_for_run", lambda *_, **__: told)
+    shown_now = threading.Event()
+    with ProgressView(Instance(), Console(file=io.StringIO())) as view:
+        monkeypatch.setattr(view.progress, "update", lambda *_, now, **__: shown_now.set() if now == waits.message else None)
+        view.listen(StageEvent(Stage("features", ("features",), "GC=F"), KEYS, "run-1"))
+        assert shown_now.wait(10)
+
+
 @pytest.mark.parametrize(("error", "raised"), [(sqlite3.OperationalError("disk I/O error"), False), (ZeroDivisionError(), True)])
 def test_a_full_disk_ends_the_watch_in_silence_for_the_run_tells_of_it(monkeypatch, error, raised):
     def fail(*_: object, **__: object) -> None:
