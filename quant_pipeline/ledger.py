@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+DOWN = "down"
+"""The note of why a source did not answer, of a step that went on without it."""
+
 
 @dataclass
 class Ledger:

@@ -37,6 +37,7 @@ from quant_pipeline.sources.arrival import BEFORE_ALL
 from quant_pipeline.views.feature_matrix import from_frame
 
 LOG = logging.getLogger(__name__)
+MISSED = "missed: no signal was made in time, so nothing was done"
 _TICK = timedelta(microseconds=1)
 _HOLLOW = 4
 _FORECAST = ("p_short", "p_neutral", "p_long", "p_up", "e_r", "e_long", "e_short")
@@ -88,12 +89,8 @@ def predict_signal(
     moment = decision_time(calendar, primary, as_of)
     seen = cut(raw, window_start(task.experiment, calendar, moment), moment, calendar)
     known = any(frame.height for frame in seen.values())
-    facts: dict[str, Any] = {
-        "symbol": task.symbol, "as_of": moment, "entry_from": next_open(calendar, primary, moment),
-        "data_hash": data_hash(seen, context) if known else None, "seen_by": seen_by,
-        "bundle_id": bundle.id if bundle else None, "experiment": task.experiment.name, "profile": task.profile,
-        "simulated": task.simulated,
-    }  # fmt: skip
+    facts = _facts(task, moment, bundle.id if bundle else None, seen_by)
+    facts["data_hash"] = data_hash(seen, context) if known else None
     if bundle is None:
         return _silent(facts, "no_model", f"no bundle is live: quant train {task.symbol}")
     try:
@@ -101,6 +98,14 @@ def predict_signal(
     except QuantError as error:
         LOG.exception("signal of %s at %s failed", task.symbol, moment)
         return _silent(facts, "failed", str(error))
+
+
+def _facts(task: Task, moment: datetime, bundle_id: str | None, seen_by: SeenBy | None) -> dict[str, Any]:
+    entry_from = next_open(task.instrument.calendar, task.experiment.primary, moment)
+    return {
+        "symbol": task.symbol, "as_of": moment, "entry_from": entry_from, "seen_by": seen_by, "bundle_id": bundle_id,
+        "experiment": task.experiment.name, "profile": task.profile, "simulated": task.simulated,
+    }  # fmt: skip
 
 
 def _signal(
@@ -118,7 +123,7 @@ def _signal(
     if newest.is_empty():
         return _silent(facts, "no_data", f"no bar of {task.experiment.primary} in the window is usable")
     facts |= {"decision_at": newest["known_at"][0], "last_bar_at": _last_close(rungs, newest)}
-    old = _old(facts["last_bar_at"], task, moment) or _hollow(rungs.get("1m"), newest, settings.max_staleness)
+    old = _unasked(facts) or _old(facts["last_bar_at"], task, moment) or _hollow(rungs.get("1m"), newest, settings.max_staleness)
     if old:
         return _silent(facts, "stale", old)
     forecast = _forecast(bundle, rungs, context, task, facts["decision_at"])
@@ -187,6 +192,15 @@ def _old(last_bar_at: datetime, task: Task, moment: datetime) -> str:
     return told + pinned * (task.profile == "files")
 
 
+def _unasked(facts: Mapping[str, Any]) -> str:
+    """Why the newest bar may be unfinished: bars were last asked for before it closed; empty when they were not."""
+    seen_by, moment = facts["seen_by"], facts["as_of"]
+    if seen_by is None or seen_by.asked is None or seen_by.asked >= moment:
+        return ""
+    told = f"bars were last asked for at {seen_by.asked:%Y-%m-%d %H:%M} UTC, before the decision: its bar may be unfinished"
+    return f"{told}. To mend: quant predict {facts['symbol']}"
+
+
 def _hollow(finest: pl.DataFrame | None, newest: pl.DataFrame, allowed: timedelta) -> str:
     """Why the minutes inside the newest primary bar are too few to stand for it; empty when they are not.
 
@@ -237,10 +251,22 @@ class Predictor:
         moment = decision_time(task.instrument.calendar, task.experiment.primary, as_of)
         account = self._account or Account(self.desk, moment, moment)
         since = context_start(task.experiment, task.instrument.calendar, moment)
-        return predict_signal(
+        signal = predict_signal(
             bundle, self.raw(task, moment, seen_by.bars), task, as_of=moment, state=account.at(moment, seen_by.bars),
             context=gather(self.desk, symbol, since, moment, seen_by), seen_by=seen_by,
         )  # fmt: skip
+        down = f"{signal.reason} (did not answer: {', '.join(seen_by.down)})"
+        return signal.model_copy(update={"reason": down}) if seen_by.down else signal
+
+    def unread(
+        self, symbol: str, moment: datetime, status: Status, reason: str, bundle_id: str | None, seen_by: SeenBy | None = None
+    ) -> Signal:
+        """A signal that says nothing because nothing was read: of a missed decision, or of what failed before."""
+        return _silent(_facts(self.task(symbol), moment, bundle_id, seen_by), status, reason)
+
+    def missed(self, symbol: str, moment: datetime, bundle_id: str | None) -> Signal:
+        """The signal of a decision that was not made in time: never acted on, however right it would have been."""
+        return self.unread(symbol, moment, "late", MISSED, bundle_id)
 
     def raw(self, task: Task, moment: datetime, seen_by: datetime | None = None) -> dict[str, pl.DataFrame]:
         """Raw BARS by interval of the window before `moment`, and where it has none, the newest one before it."""

@@ -73,18 +73,25 @@ def decisions_without_signal(desk: Desk, symbol: str, start: datetime, end: date
 def _compare(predictor: Predictor, load: Callable[[str], Bundle], emitted: Signal) -> tuple[object, ...]:
     known = (emitted.as_of, emitted.decision_at, emitted.status)
     try:
-        bundle = load(emitted.bundle_id) if emitted.bundle_id else None
-    except BundleError as error:
-        return *known, False, [], f"the bundle cannot be opened: {error}"
-    try:
-        again = predictor.signal(emitted.symbol, bundle, emitted.as_of, emitted.seen_by)
+        again = _computed(predictor, load, emitted)
     except QuantError as error:
-        return *known, False, [], f"it cannot be computed again: {error}"
+        failed = predictor.unread(emitted.symbol, emitted.as_of, "failed", str(error), emitted.bundle_id, emitted.seen_by)
+        if failed.canonical() == emitted.canonical():
+            return *known, True, [], ""
+        told = "the bundle cannot be opened" if isinstance(error, BundleError) else "it cannot be computed again"
+        return *known, False, [], f"{told}: {error}"
     again = again.model_copy(update={"seen_by": emitted.seen_by})
     if again.canonical() == emitted.canonical():
         return *known, True, [], ""
     differing = differing_fields(emitted, again)
     return *known, False, differing, _cause(emitted, again, set(differing))
+
+
+def _computed(predictor: Predictor, load: Callable[[str], Bundle], emitted: Signal) -> Signal:
+    if emitted.status == "late":
+        return predictor.missed(emitted.symbol, emitted.as_of, emitted.bundle_id)
+    bundle = load(emitted.bundle_id) if emitted.bundle_id else None
+    return predictor.signal(emitted.symbol, bundle, emitted.as_of, emitted.seen_by)
 
 
 def differing_fields(one: Signal, other: Signal) -> list[str]:

@@ -14,6 +14,7 @@ from quant_pipeline.errors import DataError
 
 LOOK_BACK = timedelta(days=30)  # longer than any exchange's holidays, and holds whole weeks for a 1w primary
 LOOK_AHEAD = timedelta(days=15)
+GRACE = timedelta(minutes=15)  # a tick, a run and a second try take longer than the shortest bars
 
 
 def decision_moments(calendar: str, primary: str, start: datetime, end: datetime) -> list[datetime]:
@@ -40,6 +41,11 @@ def decision_time(calendar: str, primary: str, as_of: datetime) -> datetime:
             mend="check the symbol's calendar in universe.yaml",
         )  # fmt: skip
     return moments[-1]
+
+
+def on_time(calendar: str, primary: str, decision: datetime, now: datetime) -> bool:
+    """Whether `decision` may still be answered at `now`: until the next one, and for a quarter of an hour at least."""
+    return now - decision < GRACE or decision_time(calendar, primary, now) <= decision
 
 
 def next_open(calendar: str, primary: str, after: datetime) -> datetime | None:

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import uuid
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -27,10 +28,12 @@ from quant_pipeline.files import TEMPORARY, locked, read_parquet, remove, replac
 from quant_pipeline.inference.seen import Moment, SeenBy
 
 LOG = logging.getLogger(__name__)
-Status = Literal["ok", "stale", "no_data", "no_model", "failed"]
+Status = Literal["ok", "stale", "no_data", "no_model", "failed", "late"]
 Written = Literal["written", "unchanged", "replaced", "conflict"]
 Probability = Annotated[float, pydantic.Field(ge=0, le=1)]
 Real = Annotated[float, pydantic.Field(allow_inf_nan=False)]
+STEM = "%Y%m%dT%H%MZ"
+"""How a decision moment names its file."""
 
 _UTC = pl.Datetime("us", "UTC")
 _DTYPES: dict[str, Any] = {
@@ -53,7 +56,7 @@ class Signal(pydantic.BaseModel):
         decision_at: close of the newest primary bar there was; equal to `as_of` unless bars are late.
         last_bar_at: close of the newest minute bar that was used; staleness is counted from it.
         entry_from: open of the next primary bar, where the trade is filled (null: the calendar does not say).
-        status: ok; stale (bars too old), no_data, no_model or failed, all of which say 0.
+        status: ok; stale (bars too old), no_data, no_model, failed or late (missed, and made up), all of which say 0.
         action: 1 long, -1 short, 0 nothing; then `reason` says why.
         p_short, p_neutral, p_long: calibrated probabilities of the three barriers; p_up: long given a move.
         e_r: expected gross return to the vertical barrier; e_long, e_short: expected net return of each side.
@@ -136,19 +139,27 @@ class SignalStore:
 
         Returns:
             "written"; "unchanged" when the same signal is there; "replaced" when an ok signal took the place of
-            one that said nothing (stale, no_data, no_model, failed); else "conflict": what was emitted first stands.
-            What was replaced or refused is kept under `other/` and logged, never lost.
+            one that said nothing (stale, no_data, no_model, failed); else "conflict": what was emitted first stands, and
+            so does `late`. What was replaced or refused is kept under `other/` and logged, never lost.
         """
-        path = self._path(signal)
-        outcome = self._put(path, signal, signal.canonical())
-        if outcome != "conflict":
-            self._sync(signal.symbol, path if outcome == "replaced" else None)
-        return outcome
+        return self.write_all(signal.symbol, [signal])[0]
+
+    def write_all(self, symbol: str, signals: Sequence[Signal]) -> list[Written]:
+        """Keep each of the `signals` of `symbol` as `write` does, and bring its table up to date once."""
+        outcomes = [self._put(self._path(signal), signal, signal.canonical()) for signal in signals]
+        if set(outcomes) - {"conflict"}:
+            told = zip(signals, outcomes, strict=True)
+            self._sync(symbol, [self._path(signal) for signal, outcome in told if outcome == "replaced"])
+        return outcomes
 
     def read(self, symbol: str, start: datetime | None = None, end: datetime | None = None) -> list[Signal]:
         """Signals with start <= as_of <= end, oldest first, from the JSON files."""
         signals = map(_load, self._files(symbol, start, end))
         return [signal for signal in signals if (start is None or signal.as_of >= start) and (end is None or signal.as_of <= end)]
+
+    def moments(self, symbol: str) -> set[datetime]:
+        """The decision moments that have a signal, by the names of their files."""
+        return {datetime.strptime(path.stem, STEM).replace(tzinfo=UTC) for path in self._files(symbol, None, None)}
 
     def latest(self, symbol: str, by: datetime | None = None) -> Signal | None:
         """The newest signal with `as_of` <= `by`, by default now: a clock that was wrong once hides nothing."""
@@ -171,7 +182,7 @@ class SignalStore:
         earlier = Signal.from_bytes(kept, str(path))
         if signal.says(earlier):
             return "unchanged"
-        if signal.status == "ok" and earlier.status != "ok":
+        if signal.status == "ok" and earlier.status not in ("ok", "late"):
             self._set_aside(path, kept)
             with replacing(path) as temporary:
                 temporary.write_bytes(content)
@@ -187,7 +198,7 @@ class SignalStore:
         return aside
 
     def _path(self, signal: Signal) -> Path:
-        return self._folder(signal.symbol) / f"{signal.as_of:%Y}" / f"{signal.as_of:%m}" / f"{signal.as_of:%Y%m%dT%H%M}Z.json"
+        return self._folder(signal.symbol) / f"{signal.as_of:%Y}" / f"{signal.as_of:%m}" / f"{signal.as_of:{STEM}}.json"
 
     def _folder(self, symbol: str) -> Path:
         return self.root / quote(symbol, safe="^=+")
@@ -196,21 +207,21 @@ class SignalStore:
         return self._folder(symbol).with_name(f"{self._folder(symbol).name}.parquet")
 
     def _files(self, symbol: str, start: datetime | None, end: datetime | None) -> list[Path]:
-        first, last = (f"{at:%Y%m%dT%H%M}Z" if at else limit for at, limit in ((start, ""), (end, "~")))
+        first, last = (f"{at:{STEM}}" if at else limit for at, limit in ((start, ""), (end, "~")))
         found = self._folder(symbol).glob("[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9]*Z.json")
         return sorted((path for path in found if first <= path.stem <= last), key=lambda path: path.stem)
 
-    def _sync(self, symbol: str, changed: Path | None = None) -> pl.DataFrame:
+    def _sync(self, symbol: str, changed: Collection[Path] = ()) -> pl.DataFrame:
         """The table of `symbol`, first rewritten when files are missing from it, are newer than it, or `changed`."""
         path = self._table_path(symbol)
         with locked(self._folder(symbol) / ".lock"):
             table = _kept(path)
             written_at = path.stat().st_mtime_ns if path.exists() else 0
-            known = set(table["as_of"].dt.strftime("%Y%m%dT%H%MZ"))
+            known = set(table["as_of"].dt.strftime(STEM))
             files = self._files(symbol, None, None)
             late = [
                 file for file in files
-                if file == changed or file.stem not in known or not file.is_file() or file.stat().st_mtime_ns >= written_at
+                if file in changed or file.stem not in known or not file.is_file() or file.stat().st_mtime_ns >= written_at
             ]  # fmt: skip
             if late:
                 rows = pl.DataFrame([_load(file).model_dump() for file in late], schema=_DTYPES)

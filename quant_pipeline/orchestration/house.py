@@ -59,6 +59,10 @@ class House:
         """This house with its clock stopped at `now`, and its training cutoffs fixed."""
         return self.like(workplace=replace(self.workplace, as_of=now), cutoffs=cutoffs)
 
+    def clock(self) -> datetime:
+        """What the clock shows now, also where the house was stopped at the moment of a run."""
+        return (self.origin or self).workplace.now()
+
     @cached_property
     def source(self) -> MarketSource:
         """The market source of the profile."""

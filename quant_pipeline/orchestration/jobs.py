@@ -24,7 +24,7 @@ def build_jobs(house: House) -> dict[str, AnyJob]:
         "hourly_inference": dg.define_asset_job(
             "hourly_inference",
             selection=[*live_inputs(house), "signals"],
-            description="The newest bars of one symbol, and its signal for the decision hour.",
+            description="The newest bars of one symbol, and its signal for each decision of the tag quant/decision.",
         ),
         "drift_check": dg.define_asset_job(
             "drift_check",

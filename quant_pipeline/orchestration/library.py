@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from quant_pipeline.errors import ConfigError, DataError, MissingUpstreamError, QuantError
 from quant_pipeline.files import write_text
-from quant_pipeline.ledger import Ledger
+from quant_pipeline.ledger import DOWN, Ledger
 from quant_pipeline.orchestration.house import BEFORE_ALL
 
 if TYPE_CHECKING:
@@ -196,17 +196,23 @@ def _named(variable: str) -> Path | None:
     return Path(given) if given else None
 
 
-def ingest_correlated(house: House, symbol: str) -> dict[str, str]:
-    """Bring the bars of the symbols correlated with `symbol` up to date; returns why one has none, by name."""
+def ingest_correlated(house: House, symbol: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Bring the bars of the symbols correlated with `symbol` up to date; returns, by name, why one has none or no new ones."""
+    missing: dict[str, str] = {}
+    down: dict[str, str] = {}
+    for name in house.symbol(symbol).correlated:
+        try:
+            ledger = _ingest_other(house, symbol, name)
+            down |= {name: ledger.notes[DOWN]} if DOWN in ledger.notes else {}
+        except QuantError as error:
+            (down if house.store.intervals(name) else missing)[name] = str(error)
+    return missing, down
+
+
+def _ingest_other(house: House, symbol: str, name: str) -> Ledger:
     from quant_pipeline.bars.build import check_primary
     from quant_pipeline.sources.ingest import ingest
 
-    missing = {}
-    for name in house.symbol(symbol).correlated:
-        instrument = house.universe.instrument(name)
-        try:
-            check_primary(house.source.intervals(name), house.experiment, name)
-            ingest(house.source, house.store, name, instrument, start=house.history_start(symbol), now=house.workplace.now())
-        except QuantError as error:
-            missing[name] = str(error)
-    return missing
+    check_primary(house.source.intervals(name), house.experiment, name)
+    start, now = house.history_start(symbol), house.workplace.now()
+    return ingest(house.source, house.store, name, house.universe.instrument(name), start=start, now=now)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from quant_pipeline.orchestration.house import House
 
-NOW, CUTOFFS = "quant/now", "quant/cutoffs"
+NOW, CUTOFFS, DECISION = "quant/now", "quant/cutoffs", "quant/decision"
 
 
 def moment_tags(house: House) -> dict[str, str]:
@@ -29,6 +29,16 @@ def pinned(house: House, context: dg.AssetExecutionContext) -> House:
     if NOW in tags:
         return house.at(datetime.fromisoformat(tags[NOW]), cutoffs)
     return house.at(house.workplace.as_of or _started(context), cutoffs)
+
+
+def told_decisions(context: dg.AssetExecutionContext) -> list[datetime]:
+    """The decision moments that the schedule asked this run for; none of a run that somebody started."""
+    return decisions_of(context.run.tags)
+
+
+def decisions_of(tags: Mapping[str, str]) -> list[datetime]:
+    """The decision moments in the tags of a run."""
+    return [datetime.fromisoformat(text) for text in tags.get(DECISION, "").split()]
 
 
 def _started(context: dg.AssetExecutionContext) -> datetime:

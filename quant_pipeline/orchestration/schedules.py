@@ -1,17 +1,15 @@
-"""Schedules: inference five minutes after every close of a primary bar, drift once a day, training once a week."""
+"""Schedules: inference after every close of a primary bar, drift once a day, training once a week."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 import dagster as dg
 
+from quant_pipeline.errors import StorageError
+from quant_pipeline.orchestration.hours import tick
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import AnyJob
 
-HALF_HOUR = timedelta(minutes=30)
-LATE = ("stale", "no_data")
-"""What a signal says while its bars may still come; half an hour later they are asked for once more."""
+NOTHING = "no close of a trained symbol is due; `quant train SYMBOL` trains one"
 
 
 def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDefinition]:
@@ -19,19 +17,16 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
 
     @dg.schedule(
         job=jobs["hourly_inference"],
-        cron_schedule=["5 * * * *", "35 * * * *"],
+        cron_schedule="*/5 * * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="A signal for every trained symbol whose primary bar closed in the last half hour (New York's close at :30).",
+        description="A signal for every close of a primary bar of a trained symbol; what was missed is made up as `late`.",
     )
     def hourly_inference_schedule(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        tick = context.scheduled_execution_time
-        asked = {symbol: f"{symbol}@{at:%Y-%m-%dT%H:%M}" for symbol, at in due_decisions(house, tick).items()}
-        again = {symbol: f"{symbol}@{at:%Y-%m-%dT%H:%M} again" for symbol, at in late_decisions(house, tick).items()}
-        requests = [dg.RunRequest(run_key=key, partition_key=symbol) for symbol, key in (asked | again).items()]
-        return requests or dg.SkipReason(
-            "no bar of a trained symbol closed in the last half hour; `quant train SYMBOL` trains one"
-        )
+        requests, words = tick(house, context.instance, trained(house))
+        for line in words:
+            context.log.warning(line)
+        return requests or dg.SkipReason("; ".join(words) or NOTHING)
 
     @dg.schedule(
         job=jobs["drift_check"],
@@ -58,24 +53,12 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
 
 
 def trained(house: House) -> list[str]:
-    """Symbols with a live bundle."""
-    return [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
+    """Symbols with a live bundle, or with a record of it that cannot be read: a signal then says so."""
+    return [symbol for symbol in house.universe.symbols if _has_champion(house, symbol)]
 
 
-def due_decisions(house: House, tick: datetime) -> dict[str, datetime]:
-    """Trained symbols with a scheduled close of a primary bar in the half hour before `tick`, and that close."""
-    return {name: at for name, at in _last_decisions(house, tick).items() if tick - at < HALF_HOUR}
-
-
-def late_decisions(house: House, tick: datetime) -> dict[str, datetime]:
-    """Trained symbols whose close was due at the tick before, and had come too late for it: their signal is stale or absent."""
-    waiting = {name: at for name, at in _last_decisions(house, tick).items() if HALF_HOUR <= tick - at < 2 * HALF_HOUR}
-    signals = {name: house.signals.latest(name, at) for name, at in waiting.items()}
-    told = {name for name, signal in signals.items() if signal and signal.as_of == waiting[name] and signal.status not in LATE}
-    return {name: at for name, at in waiting.items() if name not in told}
-
-
-def _last_decisions(house: House, tick: datetime) -> dict[str, datetime]:
-    from quant_pipeline.inference.schedule import decision_time
-
-    return {name: decision_time(house.symbol(name).calendar, house.experiment.primary, tick) for name in trained(house)}
+def _has_champion(house: House, symbol: str) -> bool:
+    try:
+        return bool(house.champions.events(symbol))
+    except StorageError:
+        return True

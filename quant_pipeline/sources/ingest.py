@@ -23,7 +23,8 @@ from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Instrument
 from quant_pipeline.errors import SourceError
 from quant_pipeline.files import read_state, write_state
-from quant_pipeline.ledger import Ledger
+from quant_pipeline.ledger import DOWN, Ledger
+from quant_pipeline.sources.arrival import BEFORE_ALL
 from quant_pipeline.sources.base import MarketSource
 from quant_pipeline.sources.holes import holes
 from quant_pipeline.sources.store import RawStore, month_span
@@ -60,7 +61,8 @@ def ingest(
     Returns:
         Ledger of the fetched rows, as `RawStore.append` counts them; rows_out were stored. Notes: `partial` (whether
         something did not arrive), `problems` (up to 50 sentences), `revised`, `withdrawn`, `changed` (up to 50 sentences:
-        what is other than it was stored before), and `intervals`: first, last, stored and holes asked for by interval.
+        what is other than it was stored before), `intervals`: first, last, stored and holes asked for by interval, and `down`,
+        why the source did not answer, where it did not.
 
     Raises:
         SourceError: nothing is stored for the symbol and nothing could be had.
@@ -77,23 +79,27 @@ def ingest(
     changed: list[str] = []
     errors: list[SourceError] = []
     intervals = {}
-    for interval in source.intervals(symbol):
+    asked = source.intervals(symbol)
+    for interval in asked:
         run = _Run(source, store, symbol, interval, now, CleaningRules(symbol=symbol, limits=instrument.limits))
         intervals[interval] = run.update(instrument.calendar, start, horizon)
         _add(total, run.ledger)
         problems += [f"{interval}: {problem}" for problem in run.problems]
         changed += [f"{interval}: {change}" for change in run.changed]
         errors += run.errors
-    untold = set(store.intervals(symbol)) - set(source.intervals(symbol)) if source.whole and not errors else ()
+        if interval == asked[0] and run.caught_up(instrument.calendar, horizon):
+            store.note_asked(symbol, now)
+    untold = set(store.intervals(symbol)) - set(asked) if source.whole and not errors else ()
     for interval in sorted(untold):
         gone = store.withdraw(symbol, interval, now)
         _add(total, gone)
-        changed.append(f"{interval}: {gone.notes['changed']}, for the source tells {', '.join(source.intervals(symbol))} now")
+        changed.append(f"{interval}: {gone.notes['changed']}, for the source tells {', '.join(asked)} now")
         LOG.warning("%s %s", symbol, changed[-1])
     if errors and not store.intervals(symbol):
         raise errors[0]
     total.notes |= {
         "partial": bool(problems), "problems": problems[:_LISTED], "changed": changed[:_LISTED], "intervals": intervals,
+        **({DOWN: str(errors[0])} if errors else {}),
     }  # fmt: skip
     return total
 
@@ -152,6 +158,13 @@ class _Run:
     problems: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     errors: list[SourceError] = field(default_factory=list)
+    told_until: datetime = BEFORE_ALL
+
+    def caught_up(self, calendar: str, horizon: datetime) -> bool:
+        """Whether the source was asked, and answered, for all that traded up to `horizon`."""
+        last = self.store.last(self.symbol, self.interval)
+        idle = last is not None and not _traded(calendar, last + duration(self.interval), horizon)
+        return idle or self.told_until >= horizon
 
     def update(self, calendar: str, start: datetime, horizon: datetime) -> dict[str, str | int | None]:
         """Fetch and store, as a whole or window after window until one fails; return first, last, stored and holes."""
@@ -201,6 +214,7 @@ class _Run:
             self.problems.append(str(error))
             return False
         self._keep(fetched.frame)
+        self.told_until = max(self.told_until, window[1])
         self.problems += fetched.problems
         progress.retry = [kept for kept in progress.retry if kept != window] + [window] * bool(fetched.problems)
         return True
@@ -210,6 +224,7 @@ class _Run:
         fetched = self.source.fetch(self.symbol, self.interval, *span)
         self.problems += fetched.problems
         self._keep(fetched.frame, whole=span)
+        self.told_until = span[1]
 
     def _fill(self, progress: _Progress, calendar: str, horizon: datetime) -> int:
         """Ask for holes again that the source may fill by now, each once a day; returns how many were asked for."""

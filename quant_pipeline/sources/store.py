@@ -20,7 +20,7 @@ import polars as pl
 from quant_pipeline.bars.schema import BARS_SCHEMA, check_bars
 from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
+from quant_pipeline.files import frame_hash, locked, read_parquet, read_state, write_parquet, write_state
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.arrival import BEFORE_ALL, look, next_arrival
 from quant_pipeline.sources.changes import Changes, compare, distinct, joined, restated_by, since, spoken
@@ -114,6 +114,18 @@ class RawStore:
                     moments += rows.select(pl.col("seen_at").max()).drop_nulls().to_series().to_list()
         return max(moments)
 
+    def asked(self, symbol: str) -> datetime | None:
+        """When the source last answered for `symbol` up to that moment; None where that is not on record."""
+        path = self._asked_path(symbol)
+        mend = "delete it: the next ingest writes it again"
+        return datetime.fromisoformat(read_state(path, mend)["asked"]) if path.exists() else None
+
+    def note_asked(self, symbol: str, now: datetime) -> None:
+        """Note that the source answered for `symbol` up to `now`; an earlier moment than the one on record changes nothing."""
+        before = self.asked(symbol)
+        if before is None or now > before:
+            write_state(self._asked_path(symbol), {"asked": now.isoformat()})
+
     def intervals(self, symbol: str, seen_by: datetime | None = None) -> tuple[str, ...]:
         """Intervals that hold bars, or held them as seen by a moment, shortest first; one of which all are withdrawn is gone."""
         return tuple(interval for interval in self._kept(symbol) if self._holds(symbol, interval, seen_by))
@@ -154,6 +166,9 @@ class RawStore:
     def folder(self, symbol: str, interval: str = "") -> Path:
         """Where the files of a symbol, or of one of its intervals, are."""
         return self.root / quote(symbol, safe="^=+") / interval
+
+    def _asked_path(self, symbol: str) -> Path:
+        return self.folder(symbol) / "asked.json"
 
     def _kept(self, symbol: str) -> list[str]:
         """Intervals that have files, withdrawn bars or not."""

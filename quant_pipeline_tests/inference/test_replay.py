@@ -104,6 +104,34 @@ def test_changed_settings_are_a_cause(emitted, bundle):
     assert "emitted with experiment 'small'" in again(renamed, bundle)["cause"][0]
 
 
+def test_what_was_missed_or_could_not_be_opened_comes_back_too(desk, bundle):
+    def damaged(_: str):
+        raise BundleError("model.txt", found="a changed byte", wanted="the sealed one", mend="restore it")
+
+    predictor = Predictor(desk, profile="simulated", simulated=True)
+    told = "model.txt: found a changed byte, wanted the sealed one. To mend: restore it"
+    desk.signals.write(predictor.missed("BTC-USD", AT, bundle.id))
+    desk.signals.write(predictor.unread("BTC-USD", AT + HOUR, "failed", told, bundle.id))
+    assert again(desk, bundle, load=damaged)["equal"].to_list() == [True, True]
+    assert again(desk, bundle)["equal"].to_list() == [True, False]
+
+
+def test_what_was_not_asked_for_or_did_not_answer_comes_back_too(desk, bundle):
+    predictor = Predictor(desk, profile="simulated", simulated=True)
+    looked = desk.look()
+    early = looked.model_copy(update={"asked": AT - timedelta(minutes=2)})
+    desk.signals.write(predictor.signal("BTC-USD", bundle, AT, early))
+    desk.signals.write(predictor.signal("BTC-USD", bundle, AT + HOUR, looked.model_copy(update={"down": ("macro_series",)})))
+    unfinished, without = desk.signals.read("BTC-USD")
+    assert (unfinished.status, unfinished.action) == ("stale", 0)
+    assert "bars were last asked for at 2024-02-27 13:58 UTC, before the decision" in unfinished.reason
+    assert without.status == "ok"
+    assert without.reason.endswith("(did not answer: macro_series)")
+    assert again(desk, bundle)["equal"].all()
+    assert desk.signals.table("BTC-USD")["status"].to_list() == ["stale", "ok"]
+    assert b'"asked"' not in predictor.signal("BTC-USD", bundle, AT).canonical()
+
+
 def test_a_lost_bundle_is_a_cause(emitted, bundle):
     def damaged(_: str):
         raise BundleError("model.txt", found="a changed byte", wanted="the sealed one", mend="restore it")

@@ -126,6 +126,12 @@ def test_an_ok_signal_takes_the_place_of_one_that_said_nothing(store, status):
     assert store.write(silent(status)) == "conflict"
 
 
+def test_a_missed_hour_stands_against_an_answer_that_comes_too_late(store):
+    store.write(silent("late"))
+    assert store.write(signal()) == "conflict"
+    assert store.latest("GC=F").status == "late"
+
+
 def test_one_silence_does_not_replace_another(store):
     store.write(silent("no_model"))
     assert store.write(silent("stale")) == "conflict"

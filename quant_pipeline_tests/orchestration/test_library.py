@@ -265,16 +265,25 @@ def test_equal_titles_are_one_article_where_the_market_is_real(files, simulated)
 
 
 def test_a_correlated_symbol_without_data_is_named_with_its_reason(files):
-    missing = ingest_correlated(files, SYMBOL)
-    assert set(missing) == set(files.symbol(SYMBOL).correlated)
+    missing, down = ingest_correlated(files, SYMBOL)
+    assert (set(missing), down) == (set(files.symbol(SYMBOL).correlated), {})
     assert all(name in reason for name, reason in missing.items())
 
 
 def test_correlated_symbols_that_the_source_has_come_in(files, folder, minutes):
     minutes.write_parquet(folder / "GC=F_1m.parquet")
-    missing = ingest_correlated(files, SYMBOL)
+    missing, _ = ingest_correlated(files, SYMBOL)
     assert set(missing) == set(files.symbol(SYMBOL).correlated) - {"GC=F"}
     assert files.store.last("GC=F", "1m") == minutes["timestamp"][-1]
+
+
+def test_a_correlated_symbol_that_is_gone_keeps_its_bars_and_says_why_none_came(files, folder, minutes):
+    minutes.write_parquet(folder / "GC=F_1m.parquet")
+    ingest_correlated(files, SYMBOL)
+    (folder / "GC=F_1m.parquet").unlink()
+    missing, down = ingest_correlated(files, SYMBOL)
+    assert set(down) == {"GC=F"}
+    assert "GC=F" not in missing
 
 
 def test_a_symbol_without_correlated_ones_has_no_other_bars(bare_home, files):

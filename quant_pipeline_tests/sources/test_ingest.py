@@ -474,3 +474,18 @@ def test_a_source_that_tells_bars_twice_with_other_prices_is_refused_before_anyt
     with pytest.raises(DataError, match=r"GC=F: 1m bars from scripted.*dropped as conflicting.*`limits\.conflicting` of GC=F"):
         run(Mixed(), store, instrument=instrument)
     assert store.intervals("GC=F") == ()
+
+
+def test_when_a_source_last_answered_up_to_now_is_on_record(store):
+    """A dead line moves it no further, nor does an older clock; its reason is a note."""
+    source = Source()
+    ingest(source, store, "X", ALWAYS, start=BEGIN, now=END)
+    assert store.asked("X") == END
+    source.fail, source.end = (lambda *_: True), END + DAY
+    ledger = ingest(source, store, "X", ALWAYS, start=BEGIN, now=END + DAY)
+    assert store.asked("X") == END
+    assert "a dead line" in ledger.notes["down"]
+    source.fail = None
+    ingest(source, store, "X", ALWAYS, start=BEGIN, now=END + DAY)
+    store.note_asked("X", END)
+    assert store.asked("X") == END + DAY

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.assets.outages import survived
 from quant_pipeline.orchestration.assets.preparation import primary_bars
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import symbols
@@ -28,17 +29,20 @@ def _news_embeddings(house: House) -> dg.AssetsDefinition:
         description="Each headline's embedding and tone by the chosen encoder, computed once, kept in HDF5.",
     )
     def news_embeddings(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
-        from quant_pipeline.orchestration.library import articles, embed_news
-
-        symbol = context.partition_key
-        ledger = embed_news(house, symbol)
-        known = articles(house).fingerprint(symbol, house.cutoff(symbol))
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(f"{house.experiment.news.encoder}:{known[:16]}"),
-            metadata={**ledger_metadata(ledger), "encoder": house.experiment.news.encoder},
-        )
+        return survived(context, lambda: _headlines_embedded(house, context.partition_key))
 
     return news_embeddings
+
+
+def _headlines_embedded(house: House, symbol: str) -> Result:
+    from quant_pipeline.orchestration.library import articles, embed_news
+
+    ledger = embed_news(house, symbol)
+    known = articles(house).fingerprint(symbol, house.cutoff(symbol))
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(f"{house.experiment.news.encoder}:{known[:16]}"),
+        metadata={**ledger_metadata(ledger), "encoder": house.experiment.news.encoder},
+    )
 
 
 def _foundation_embeddings(house: House) -> dg.AssetsDefinition:

@@ -1,10 +1,12 @@
-"""Group `signals`: one row per symbol and decision hour, written once."""
+"""Group `signals`: one row per symbol and decision, written once."""
 
 import dagster as dg
 
 from quant_pipeline.orchestration.assets.common import described
+from quant_pipeline.orchestration.assets.outages import sources_down
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import live_inputs
+from quant_pipeline.orchestration.moments import told_decisions
 from quant_pipeline.orchestration.partitions import symbols
 from quant_pipeline.orchestration.reading import EVERYTHING
 from quant_pipeline.orchestration.results import Result, markdown_table
@@ -20,19 +22,24 @@ def signal_assets(house: House) -> list[dg.AssetsDefinition]:
         kinds={"json", "parquet"},
         deps=[*live_inputs(house), "champion"],
         partitions_def=symbols(house),
-        description="The signal of the newest decision moment, from the live bundle; idempotent, replayable byte for byte.",
+        description="The signal of the decision that the run was told, else of the newest; idempotent, replayable byte for byte.",
     )
     def signals(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
         from quant_pipeline.inference.schedule import decision_time
+        from quant_pipeline.orchestration.hours import answer, answers
 
-        symbol = context.partition_key
-        moment = decision_time(house.symbol(symbol).calendar, house.experiment.primary, house.workplace.now())
-        signal = house.predictor().signal(symbol, house.live_bundle(symbol, moment), moment)
-        outcome = house.signals.write(signal)
-        kept = house.signals.latest(symbol, moment) or signal
+        symbol, told, down = context.partition_key, told_decisions(context), sources_down(context, live_inputs(house))
+        if told:
+            moment, made = told[-1], list(answers(house, symbol, told, down))
+        else:
+            moment = decision_time(house.symbol(symbol).calendar, house.experiment.primary, house.workplace.now())
+            made = [answer(house, symbol, moment, down)]
+        outcomes = [house.signals.write(signal) for signal in made]
+        kept = house.signals.latest(symbol, moment) or made[-1]
         return dg.MaterializeResult(
             metadata={
-                "outcome": outcome,
+                "outcome": ", ".join(outcomes) or "unchanged",
+                "down": down,
                 "status": kept.status,
                 "action": kept.action,
                 "reason": kept.reason,
