@@ -36,7 +36,9 @@ def _cache() -> Path:
     return Path(given or _PACKAGE / "__pycache__") / f"kernels-{_sources()}"
 
 
-numba.config.CACHE_DIR = str(_cache())  # type: ignore[attr-defined]
+KERNELS = _cache()
+"""The folder that holds the compiled kernels of these sources."""
+numba.config.CACHE_DIR = str(KERNELS)  # type: ignore[attr-defined]
 
 
 def compiled(function: Kernel) -> Kernel:

@@ -15,7 +15,7 @@ from quant_pipeline.backtest import figures, pages
 from quant_pipeline.backtest.engine import Backtest, Exits, buy_and_hold, most_probable, run_backtest
 from quant_pipeline.backtest.money import HOLD, money_rows
 from quant_pipeline.backtest.statistics import Statistics, statistics
-from quant_pipeline.backtest.verdicts import ENSEMBLE, HEADLINES, models, verdicts
+from quant_pipeline.backtest.verdicts import ENSEMBLE, models, verdicts
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.validation.family import widened
 from quant_pipeline.validation.paths import PATH
@@ -252,6 +252,6 @@ def _summary(inputs: ReportInputs) -> Any:
     figures.confusion(axes[1, 1], inputs.pooled.filter(pl.col("model") == main), f"Confusion: {main}")
     said = next(each for each in verdicts(inputs.table, inputs.settings.level) if each.model == main)
     market = "SIMULATED MARKET   " if inputs.simulated else ""
-    title = f"{market}{inputs.symbol}: {main}, {HEADLINES[said.tone]}\n" + "\n".join(said.sentences[:2])
+    title = f"{market}{inputs.symbol}: {main}, {said.headline}\n" + "\n".join(said.sentences[:2])
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color="#b35900" if inputs.simulated else "#1d2329")
     return figure

@@ -27,13 +27,21 @@ HEADLINES: dict[Tone, str] = {
     "chance": "direction indistinguishable from chance",
     "below": "direction below chance",
 }
+PAID: dict[Tone, str] = {
+    "above": "followed, it earned more than its costs",
+    "chance": "what it earned, followed, is not distinguishable from nothing",
+    "below": "followed, it lost money",
+}
 MINUS = "\N{MINUS SIGN}"
 DIGITS = {"log_loss": "z.4f", "brier": "z.4f", MONEY: "+z.1%"} | dict.fromkeys(GAINS, "+z.4f")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One model's verdict: the tone of its direction (rank IC, pooled out-of-fold) and sentences that carry the figures."""
+    """One model's verdict on direction (rank IC, pooled out-of-fold) and money, and sentences that carry the figures.
+
+    The tone is that of direction, but never above chance where following it lost money.
+    """
 
     model: str
     tone: Tone
@@ -72,7 +80,8 @@ def share(row: Mapping[str, Any]) -> str:
     """The share of the reachable with its interval, in words; `row` has one."""
     ends = [f"{row[name]:.0%}" for name in ("share_low", "share_high") if row[name] is not None]
     words = f"{row['share_of_reachable']:.0%} ({' to '.join(ends) or 'no bounds'})"
-    return words.replace("-", MINUS)
+    lucky = "; above 100% is the luck of this sample" if row["share_of_reachable"] > 1 else ""
+    return f"{words.replace('-', MINUS)}{lucky}"
 
 
 def models(table: pl.DataFrame, kind: str = "model") -> list[str]:
@@ -99,13 +108,28 @@ def _verdict(table: pl.DataFrame, model: str, level: float) -> Verdict:
     direction, money, total = row["ic"], row[MONEY], row["log_loss_gain"]
     said = [
         _direction(direction, level) if direction else "",
-        _money(money) if money else "",
+        followed(money) if money else "",
         _beside(direction) if direction else "",
         _held(held, look_up(table, model, HOLDOUT, MONEY), level) if held else "",
         _gains(total, row["direction_gain"], row["activity_gain"]) if total else "",
     ]
+    sentences = tuple(sentence for sentence in said if sentence)
+    return Verdict(model, judged(direction, money), _headline(direction, money), sentences)
+
+
+def judged(direction: Mapping[str, Any] | None, money: Mapping[str, Any] | None) -> Tone:
+    """The tone of direction and money together: good direction that loses money is not good."""
     found: Tone = tone(direction) if direction else "chance"
-    return Verdict(model, found, HEADLINES[found], tuple(sentence for sentence in said if sentence))
+    if found == "above" and money and money["value"] < 0:
+        return "below" if tone(money) == "below" else "chance"
+    return found
+
+
+def _headline(direction: Mapping[str, Any] | None, money: Mapping[str, Any] | None) -> str:
+    said = HEADLINES[tone(direction) if direction else "chance"]
+    if not money:
+        return said
+    return f"{said}; {'no trade asked for' if money['low'] == money['high'] is not None else PAID[tone(money)]}"
 
 
 def _direction(row: Mapping[str, Any], level: float) -> str:
@@ -120,17 +144,18 @@ def _direction(row: Mapping[str, Any], level: float) -> str:
     }[tone(row)]
 
 
-def _money(row: Mapping[str, Any]) -> str:
+def followed(row: Mapping[str, Any], who: str = "it") -> str:
+    """What following a line would have earned, in words, beside doing nothing and holding; `who` stands for the line."""
     if row["low"] is None:
-        return f"Followed, it {_earned(row)}; no interval."
+        return f"Followed, {who} {_earned(row)}; no interval."
     if row["low"] == row["high"]:
-        return f"It never asked for a trade; buy and hold {number(row['naive'], MONEY)}."
+        return f"{who[:1].upper()}{who[1:]} never asked for a trade; buy and hold {number(row['naive'], MONEY)}."
     beside = {
         "above": "more than doing nothing",
         "chance": "not distinguishable from doing nothing",
         "below": "less than doing nothing",
     }[tone(row)]
-    return f"Followed, it {_earned(row)} net of costs ({between(row)}), {beside}; buy and hold {number(row['naive'], MONEY)}."
+    return f"Followed, {who} {_earned(row)} net of costs ({between(row)}), {beside}; buy and hold {number(row['naive'], MONEY)}."
 
 
 def _earned(row: Mapping[str, Any]) -> str:

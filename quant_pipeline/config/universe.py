@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -19,6 +20,9 @@ DEFAULT_UNIVERSE = Path(__file__).with_name("universe.yaml")
 SECONDS = ("1s", "2s", "3s", "5s", "10s", "15s", "20s", "30s")
 """Parts of a minute that a file's bars may have."""
 _DAY_MINUTES = 1_440
+_LONGEST_SYMBOL = 40
+_NAME = re.compile(rf"(?=.{{1,{_LONGEST_SYMBOL}}}$)(?!.*\.\.)[A-Za-z0-9^][A-Za-z0-9._=^+-]*")
+"""What names a symbol: of a spelling that paths, Dagster's partitions and ranges, and shells leave as it is."""
 
 
 class Costs(Settings):
@@ -45,6 +49,16 @@ class RiskProfile(Settings):
     max_leverage: float = pydantic.Field(gt=0, le=100)
     max_drawdown_pct: float = pydantic.Field(gt=0, le=100)
     max_position_pct: float = pydantic.Field(gt=0, le=100)
+
+
+def _speakable(name: str) -> str:
+    """`name` where it can stand in a path, a partition, a query and a shell as it is; raises `ValueError` with one that can."""
+    if _NAME.fullmatch(name):
+        return name
+    near = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._=^+-]+", "-", name)).strip(".-=+_")[:_LONGEST_SYMBOL] or "BTC-USDT"
+    message = f"at most {_LONGEST_SYMBOL} letters, digits and . _ = ^ + -, such as {near}; "
+    message += "what the symbol column of a file calls it goes into files.symbol"
+    raise ValueError(message)
 
 
 def _keys_as_text(columns: object) -> object:
@@ -160,11 +174,14 @@ class Symbol(Instrument):
     risk: RiskProfile
 
 
+SymbolName = Annotated[str, pydantic.AfterValidator(_speakable)]
+
+
 class Universe(Settings):
     """All symbols by name. `symbols` are traded, `auxiliary` are only read."""
 
-    symbols: dict[str, Symbol]
-    auxiliary: dict[str, Instrument] = pydantic.Field(default_factory=dict)
+    symbols: dict[SymbolName, Symbol]
+    auxiliary: dict[SymbolName, Instrument] = pydantic.Field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
     def _correlated_exist(self) -> Self:

@@ -118,7 +118,7 @@ class Workplace:
 
     def history(self, root: Path) -> Path:
         """Dagster's own record of runs under `root`: one an experiment, so that none mistakes another's tables for its own."""
-        return root / self._place
+        return root / str(self._place).replace("%", ",")  # Dagster makes an address of it, in which % has a meaning
 
     @property
     def alerts(self) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.errors import QuantError
 from quant_pipeline.orchestration.house import House, make_house
+from quant_pipeline.orchestration.reach import PROVIDERS, reach
 from quant_pipeline.orchestration.row_ledger import ledger_lines
 
 Finding = tuple[str, bool, str]
@@ -61,6 +62,8 @@ def _place(house: House) -> Iterator[Finding]:
         f"{room / 2**30:.1f} GiB free under {house.workplace.data}; {ROOM_NEEDED / 2**30:.0f} GiB wanted",
     )
     yield _guarded("source", lambda: _source(house))
+    if house.workplace.profile in PROVIDERS:
+        yield _guarded("provider", lambda: reach(house.workplace.profile))
     families = house.experiment.features.families
     if "news" in families:
         yield _guarded("news", lambda: _news(house))

@@ -33,11 +33,14 @@ def processes() -> int:
 
 
 def start(module: str, arguments: Sequence[str], house: House, streams: Mapping[str, IO[Any] | int]) -> subprocess.Popen[bytes]:
-    """Run `module` as a program that works where `house` does; `streams` are those of `subprocess.Popen`."""
+    """Run `module` as a program that works where `house` does; `streams` are those of `subprocess.Popen`.
+
+    It is a process group of its own: Ctrl-C at the terminal is meant for the run, which ends it.
+    """
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     environment = {**os.environ, **house.workplace.environment(), "PYTHONPATH": path}
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.Popen(command, env=environment, **streams)  # type: ignore[call-overload,no-any-return] # noqa: S603 - a command of our own
+    return subprocess.Popen(command, env=environment, process_group=0, **streams)  # type: ignore[call-overload,no-any-return] # noqa: S603 - a command of our own
 
 
 def told_settings(house: House) -> dict[str, Any]:

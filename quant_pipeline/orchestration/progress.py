@@ -1,8 +1,9 @@
-"""The live view of `quant run`: one line a stage, with the asset that is being made right now."""
+"""The live view of `quant run`: a line for all of it, with the time left, and one a stage, with the asset that is being made."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -10,38 +11,52 @@ import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from quant_pipeline import jit
 from quant_pipeline.files import refused_by_disk
+from quant_pipeline.orchestration.remaining import Compiling, Remaining
 from quant_pipeline.orchestration.runner import StageEvent
 
 POLL_SECONDS = 0.4
 BEGUN, FINISHED = dg.DagsterEventType.STEP_START, dg.DagsterEventType.ASSET_MATERIALIZATION
 FOLLOWED = {BEGUN, FINISHED}
+REUSED, COMPILES = "reused", "compiling kernels (first run only)"
 
 
 class ProgressView:
-    """A Rich progress display that a `Runner` feeds through `listen` and that polls the instance for finished steps."""
+    """A Rich progress display that a `Runner` feeds through `listen` and that polls the instance for finished steps.
 
-    def __init__(self, instance: dg.DagsterInstance, console: Console) -> None:
+    Args:
+        instance: where runs are recorded.
+        console: on the terminal itself.
+        sizes: how many assets each stage has, by its name; those that turn out to be fresh are not counted in the first line.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, console: Console, sizes: Mapping[str, int]) -> None:
         self.instance = instance
         self.progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description:<16}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[now]}"),
             console=console,
         )
+        self._whole = self.progress.add_task("all", total=sum(sizes.values()), now="")
+        self._left, self._remaining, self._compiling = dict(sizes), Remaining(), Compiling(jit.KERNELS)
         self._tasks: dict[str, TaskID] = {}
         self._stops: dict[str, threading.Event] = {}
+        self._ended = threading.Event()
 
     def __enter__(self) -> Self:
         self.progress.start()
+        threading.Thread(target=self._tell_time, daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for stop in self._stops.values():
+        for stop in (*self._stops.values(), self._ended):
             stop.set()
+        self._show_whole()
         self.progress.stop()
 
     def listen(self, event: StageEvent) -> None:
@@ -49,12 +64,24 @@ class ProgressView:
         name = event.stage.name
         if event.done:
             self._stops[name].set()
-            self.progress.update(self._tasks[name], completed=len(event.keys), now="reused" if event.run_id is None else "")
+            self.progress.update(self._tasks[name], completed=len(event.keys), now=REUSED if event.run_id is None else "")
             return
+        self._left[name] = len(event.keys) if event.run_id else 0
         self._tasks[name] = self.progress.add_task(name, total=len(event.keys), now="")
         self._stops[name] = stop = threading.Event()
         if event.run_id:
             threading.Thread(target=self._follow, args=(event.run_id, self._tasks[name], stop), daemon=True).start()
+
+    def _tell_time(self) -> None:
+        while not self._ended.wait(POLL_SECONDS):
+            self._show_whole()
+
+    def _show_whole(self) -> None:
+        """Bring the first line up to date: what is made of all that has to be, the time left, kernels that are compiled."""
+        total = sum(self._left.values())
+        made = int(sum(task.completed for task in self.progress.tasks if task.fields["now"] != REUSED and task.id != self._whole))
+        told = [self._remaining.told(made, total), COMPILES if self._compiling.now() else ""]
+        self.progress.update(self._whole, completed=made, total=total, now=", ".join(filter(None, told)))
 
     def _follow(self, run_id: str, task: TaskID, stop: threading.Event) -> None:
         made, now, cursor = 0, "", None

@@ -164,6 +164,13 @@ class Runner:
                 self._make_all(deque(orders), symbol)
         return summary
 
+    def sizes(self, symbol: str, *, until: str = "signals") -> dict[str, int]:
+        """How many assets each stage has, fresh or not."""
+        return {stage.name: len(self._keys(stage)) for stage in stages(self.house, symbol, until=until)}
+
+    def _keys(self, stage: Stage) -> list[dg.AssetKey]:
+        return [key for key in self.graph.toposorted_asset_keys if stage.makes(key, self.graph.get(key).group_name)]
+
     def _moment(self, symbol: str, reason: str) -> dict[str, str]:
         """Tags that fix the clock and the training cutoff of all that follows; a `reason` moves the cutoff first."""
         house = self.house.at(self.house.workplace.now(), {})
@@ -171,7 +178,7 @@ class Runner:
         return moment_tags(house.at(house.workplace.now(), {symbol: cutoff}))
 
     def _order(self, stage: Stage, summary: RunSummary, moment: Mapping[str, str], *, force: bool) -> Order:
-        keys = [key for key in self.graph.toposorted_asset_keys if stage.makes(key, self.graph.get(key).group_name)]
+        keys = self._keys(stage)
         chosen = keys if force else stale(self.house, self.instance, self.graph, keys, stage.partition)
         summary.reused += [f"{key.to_user_string()}|{stage.partition}" for key in keys if key not in chosen]
         summary.made += [f"{key.to_user_string()}|{stage.partition}" for key in chosen]

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from rich.markup import escape
+from rich.text import Text
 
 from quant_pipeline.backtest.money import MONEY
 from quant_pipeline.backtest.verdicts import between, look_up, models, number, share
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.files import read_parquet
+from quant_pipeline.inference.schedule import decision_time
+from quant_pipeline.inference.signals import Signal
 from quant_pipeline.orchestration.assets.deploy import test_log
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.validation.family import widened
@@ -30,22 +34,46 @@ UNDEFINED = "\N{EN DASH}"
 ALARMS_SHOWN = 5
 
 
-def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Path]:
-    """Title, one row per model and span, and the place of the report page; raises `MissingUpstreamError` without a report."""
+FIGURES = ("model", "kind", "fold", "metric", "rows", "value", "low", "high", "chance", "naive", "naive_model", "reachable")
+"""Columns of the skill table that a program is told."""
+
+
+def skill_table(house: House, symbol: str) -> pl.DataFrame:
+    """The skill table, widened for all that looked at the final test by now; raises `MissingUpstreamError` without a report."""
     path = house.workplace.lake / "skill_report" / f"{symbol}.parquet"
-    page = house.workplace.reports / symbol / "skill_report.html"
     if not path.exists():
         raise MissingUpstreamError(
-            f"skill report of {symbol}", found="none", wanted="a finished training", mend=f"run: quant train {symbol}"
+            f"skill report of {symbol}", found="none", wanted="a finished training", mend=f"run: quant train '{symbol}'"
         )
-    uses = _uses(house, symbol)
-    now = pl.when(pl.col("fold") == HOLDOUT).then(uses).otherwise("looks")
-    table = widened(read_parquet(path, f"run: quant materialize 'skill_report/{symbol}'"), now, TableSettings().level)
+    now = pl.when(pl.col("fold") == HOLDOUT).then(_uses(house, symbol)).otherwise("looks")
+    return widened(read_parquet(path, f"run: quant materialize 'skill_report/{symbol}'"), now, TableSettings().level)
+
+
+def skill_page(house: House, symbol: str) -> Path:
+    """Where the report page lies."""
+    return (house.workplace.reports / symbol / "skill_report.html").absolute()
+
+
+def skill_rows(house: House, symbol: str) -> tuple[str, list[dict[str, Any]], Path]:
+    """Title, one row per model and span, and the place of the report page; raises `MissingUpstreamError` without a report."""
+    table = skill_table(house, symbol)
     lines = [*models(table), *models(table, "strategy")]
     rows = [row for span in SPANS for name in lines if (row := _row(table, name, span))]
-    label = "SIMULATED market" if house.source.simulated else house.source.name
+    uses, label = _uses(house, symbol), market(house)
     used = f"holdout (final test) used {uses} {'time' if uses == 1 else 'times'}{', widened for that' if uses > 1 else ''}"
-    return f"{symbol}: out-of-sample skill, 95 % intervals ({label}); {used}", rows, page.absolute()
+    return f"{symbol}: out-of-sample skill, 95 % intervals ({label}); {used}", rows, skill_page(house, symbol)
+
+
+def skill_figures(house: House, symbol: str) -> list[dict[str, Any]]:
+    """The figures behind `skill_rows`, for a program: one row per model, span and metric."""
+    table = skill_table(house, symbol)
+    shown = table.filter(pl.col("metric").is_in(list(SHOWN)), pl.col("fold").is_in(list(SPANS)), pl.col("value").is_not_null())
+    return shown.select(FIGURES).to_dicts()
+
+
+def market(house: House) -> str:
+    """What the figures are of: the source, and SIMULATED where nothing is real."""
+    return "SIMULATED market" if house.source.simulated else house.source.name
 
 
 def _uses(house: House, symbol: str) -> int:
@@ -66,7 +94,7 @@ def _row(table: pl.DataFrame, model: str, span: str) -> dict[str, Any] | None:
     return row | {title: _cell(found[metric], activity) for metric, title in SHOWN.items()}
 
 
-def _cell(cell: dict[str, Any] | None, activity: dict[str, Any] | None) -> str:
+def _cell(cell: dict[str, Any] | None, activity: dict[str, Any] | None) -> str | Text:
     """Value, interval, and what it has to be seen beside."""
     if cell is None:
         return UNDEFINED
@@ -76,7 +104,7 @@ def _cell(cell: dict[str, Any] | None, activity: dict[str, Any] | None) -> str:
     if metric == "log_loss_gain" and activity:
         naive = f"activity {number(activity['value'], metric)}"
     reached = f"\n[dim]{share(cell)} of best[/]" if metric == "ic" and cell["share_of_reachable"] is not None else ""
-    return f"[bold]{number(cell['value'], metric)}[/]\n{ends}\n[dim]{naive}[/]{reached}"
+    return Text.from_markup(f"[bold]{number(cell['value'], metric)}[/]\n{ends}\n[dim]{escape(naive)}[/]{reached}")
 
 
 def absent_rungs(house: House, symbol: str) -> str | None:
@@ -115,25 +143,41 @@ def _alarmed(alarms: pl.DataFrame) -> str:
     return f"{', '.join(told)}{more}; the ceiling of what is plausible is {alarms['ceiling'][0]:.2f}"
 
 
-def signal_rows(house: House, symbol: str) -> list[dict[str, Any]]:
-    """The newest signal at the time of the clock, pinned or not, as field and value."""
-    signal = house.signals.latest(symbol, house.workplace.now())
-    if signal is None:
-        return [{"field": "signal", "value": f"none yet; run: quant predict {symbol}"}]
-    words = {1: "BUY", 0: "HOLD", -1: "SELL"}
+ACTIONS = {1: "BUY", 0: "HOLD", -1: "SELL"}
+
+
+def signal_rows(signal: Signal) -> list[dict[str, Any]]:
+    """A signal as field and value, with units."""
     chosen = {
         "symbol": f"{signal.symbol}{' (SIMULATED)' if signal.simulated else ''}",
         "decided": f"{signal.as_of:%Y-%m-%d %H:%M} UTC",
         "status": signal.status,
-        "action": words[signal.action],
-        "position size": signal.position_size,
-        "confidence": _percent(signal.confidence),
-        "short / neutral / long": " / ".join(_percent(p) for p in (signal.p_short, signal.p_neutral, signal.p_long)),
+        "action": ACTIONS[signal.action],
+        "entry": f"the open of {signal.entry_from:%Y-%m-%d %H:%M} UTC" if signal.entry_from else "not known to the calendar",
+        "position size": f"{signal.position_size:.2f} of the base position, {signal.equity_share:.1%} of equity",
+        "probabilities": odds(signal),
         "reason": signal.reason,
-        "bundle": signal.bundle_id,
+        "bundle": signal.bundle_id or "none",
     }
     return [{"field": name, "value": value} for name, value in chosen.items()]
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+def odds(signal: Signal) -> str:
+    """What may happen first, with its probability; the confidence is that of the better side, however likely nothing is."""
+    parts = (("long", signal.p_long), ("neither", signal.p_neutral), ("short", signal.p_short))
+    told = [f"{name} {value:.1%}" for name, value in parts if value is not None]
+    better = "" if signal.confidence is None else f" (confidence {signal.confidence:.1%}, that of the better side)"
+    return ", ".join(told) + better or "none were made"
+
+
+def asked_signal(house: House, symbol: str) -> Signal:
+    """The newest signal; with a pinned clock that of its decision, and none before it. Raises `MissingUpstreamError` for none."""
+    place = house.workplace
+    moment = decision_time(house.symbol(symbol).calendar, house.experiment.primary, place.now())
+    signal = house.signals.latest(symbol, moment)
+    if signal is None or (place.as_of and signal.as_of != moment):
+        raise MissingUpstreamError(
+            f"signal of {symbol} at {moment:%Y-%m-%d %H:%M} UTC", found=f"one of {signal.as_of}" if signal else "none",
+            wanted="that of the asked moment", mend=f"run: quant predict '{symbol}' --as-of {moment.isoformat()}",
+        )  # fmt: skip
+    return signal

@@ -33,7 +33,12 @@ def reports_port() -> int:
 
 def page_url(page: Path, reports: Path) -> str:
     """Address of a report page while `quant ui` runs; `reports` is the folder that holds all of them."""
-    return f"http://{HOST}:{reports_port()}/{quote(page.relative_to(reports).as_posix())}"
+    return f"{address()}/{quote(page.relative_to(reports).as_posix())}"
+
+
+def address() -> str:
+    """Where `quant ui` serves the report pages."""
+    return f"http://{HOST}:{reports_port()}"
 
 
 class _Quiet(SimpleHTTPRequestHandler):

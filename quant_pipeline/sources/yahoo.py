@@ -42,6 +42,8 @@ _LIMITS = {
 }
 # what yfinance raises when Yahoo answered, but with nothing; all else is worth another try
 _NOTHING = {"YFPricesMissingError", "YFTzMissingError", "YFInvalidPeriodError"}
+_OFFLINE = {"DNSError"}
+"""What curl raises where no name can be resolved: pauses of seconds do not mend a missing network."""
 _LONGEST_PAUSE = 60.0  # seconds
 
 
@@ -145,13 +147,13 @@ class YahooSource:
         return bars
 
     def _ask(self, symbol: str, interval: str, start: datetime, end: datetime, attempts: int) -> pd.DataFrame:
-        """One page, asked for again with growing pauses unless Yahoo answered that there is nothing."""
+        """One page, asked for again with growing pauses unless Yahoo answered that there is nothing, or there is no network."""
         import tenacity
 
         again = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
             wait=tenacity.wait_exponential_jitter(initial=1, max=_LONGEST_PAUSE),
-            retry=tenacity.retry_if_exception(lambda error: type(error).__name__ not in _NOTHING),
+            retry=tenacity.retry_if_exception(lambda error: type(error).__name__ not in _NOTHING | _OFFLINE),
             sleep=self.sleep,
             reraise=True,
         )

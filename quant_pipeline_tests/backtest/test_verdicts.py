@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from quant_pipeline.backtest.verdicts import models, number, tone, verdicts
+from quant_pipeline.backtest.verdicts import models, number, share, tone, verdicts
 from quant_pipeline.validation.skill_table import SCHEMA
 
 
@@ -57,11 +57,11 @@ def test_sentences_hold_the_figures() -> None:
     table = pl.DataFrame(rows, schema=SCHEMA)
     assert models(table) == ["ensemble", "m"]
     stack, mine = verdicts(table, 0.95)
-    assert (stack.tone, stack.headline) == ("above", "direction above chance")
+    assert (stack.tone, stack.headline) == ("above", "direction above chance; no trade asked for")
     assert "80% (50% to 110%) of the best reachable rank IC (+0.050)" in " ".join(stack.sentences)
     assert stack.sentences[1] == "It never asked for a trade; buy and hold \N{MINUS SIGN}2.0%."
     text = " ".join(mine.sentences)
-    assert mine.headline == "direction indistinguishable from chance"
+    assert mine.headline.startswith("direction indistinguishable from chance; what it earned, followed, is not distinguishable")
     assert "rank IC +0.004, 95% interval \N{MINUS SIGN}0.021 to +0.031, which holds 0" in text
     assert mine.sentences[0].startswith("Does not tell up from down")  # whatever its other figures say
     plain = [sentence.replace("\N{MINUS SIGN}", "-") for sentence in mine.sentences]
@@ -76,3 +76,24 @@ def test_sentences_hold_the_figures() -> None:
     assert "momentum) has +0.011" in text
     held = "On the holdout (use 3 of this span, so widened to hold 95% over all): rank IC +0.060 (+0.010 to +0.110)"
     assert f"{held}, direction above chance." in text
+
+
+@pytest.mark.parametrize(
+    ("money", "tone_of_both", "words"),
+    [
+        ((-0.4, -0.27, -0.1), "below", "direction above chance; followed, it lost money"),
+        ((-0.4, -0.27, 0.1), "chance", "direction above chance; what it earned, followed, is not distinguishable from nothing"),
+        ((0.1, 0.2, 0.3), "above", "direction above chance; followed, it earned more than its costs"),
+    ],
+)
+def test_direction_above_chance_that_loses_money_is_not_shown_as_good(money, tone_of_both, words) -> None:
+    low, value, high = money
+    rows = [make_row("ic", 0.01, 0.03, 0.05, 0.0), make_row("net_return", low, value, high, 0.0, naive=0.1)]
+    (told,) = verdicts(pl.DataFrame(rows, schema=SCHEMA), 0.95)
+    assert (told.tone, told.headline) == (tone_of_both, words)
+
+
+def test_more_than_all_of_the_reachable_is_explained() -> None:
+    row = make_row("ic", 0.01, 0.03, 0.05, 0.0, share_of_reachable=1.08, share_low=0.9, share_high=1.3)
+    assert share(row) == "108% (90% to 130%); above 100% is the luck of this sample"
+    assert share({**row, "share_of_reachable": 0.8}) == "80% (90% to 130%)"

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from quant_pipeline import cli
+from quant_pipeline.cli.place import find_home
 from quant_pipeline.orchestration.runner import Runner
 
 SYMBOL = "BTC-USD"
@@ -52,7 +53,7 @@ def test_no_command_shows_the_front_page(quant, home_of_nothing):
     assert "Usage" in quant(home_of_nothing).output
 
 
-def test_run_reuses_and_shows_skill_and_signal(quant, home):
+def test_run_reuses_and_ends_with_verdict_signal_and_what_is_next(quant, home):
     before = home.contents()
     result = quant(home, "run", SYMBOL)
     assert result.exit_code == 0
@@ -60,6 +61,7 @@ def test_run_reuses_and_shows_skill_and_signal(quant, home):
     assert "SIMULATED" in result.output
     assert "2026-11-18 10:00 UTC" in result.output
     assert f"{SYMBOL}/skill_report.html" in result.output
+    assert [line.split()[0] for line in result.output.splitlines()[-3:]] == [SYMBOL, "Signal:", "Next:"]
     assert home.contents() == before
 
 
@@ -206,11 +208,11 @@ def test_the_home_is_the_nearest_folder_upward_with_a_dagster_yaml(home_of_nothi
     (tmp_path / "checkout" / "deep" / "er").mkdir(parents=True)
     (tmp_path / "checkout" / "dagster.yaml").touch()
     monkeypatch.chdir(tmp_path / "checkout" / "deep" / "er")
-    assert cli._home() == tmp_path / "checkout"
+    assert find_home() == tmp_path / "checkout"
     monkeypatch.chdir(home_of_nothing.root)
-    assert cli._home() == home_of_nothing.root
+    assert find_home() == home_of_nothing.root
 
 
 def test_outside_of_any_checkout_the_installed_one_is_the_home(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert cli._home() == Path(cli.__file__).parents[1]
+    assert find_home() == Path(cli.__file__).parents[2]

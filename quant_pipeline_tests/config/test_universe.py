@@ -99,3 +99,34 @@ def test_the_native_interval_and_the_length_of_a_file(interval, native, seconds)
     settings = FileFormat(interval=interval)
     assert (settings.native, settings.length.total_seconds()) == (native, seconds)
     assert FileFormat.parse({"columns": {1: "timestamp"}, "symbol": 7}, "f").columns == {"1": "timestamp"}
+
+
+@pytest.mark.parametrize("name", ["^GSPC", "GC=F", "BRK.B", "EURUSD=X", "M6E", "DX-Y.NYB", "600519.SS", "C_1+2"])
+def test_a_name_that_exchanges_use_is_taken(name):
+    assert Universe.parse({"symbols": {name: GOLD}}, "mine.yaml").names == (name,)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("BTC/USDT", "BTC-USDT"),
+        ("A|B", "A-B"),
+        ("A,B", "A-B"),
+        ("[A]", "A"),
+        ("A...B", "A.B"),
+        ("../A", "A"),
+        ("", "BTC-USDT"),
+        ("-A", "A"),
+        ("A B", "A-B"),
+        ("A\n", "A"),
+        ("\N{LATIN SMALL LETTER E WITH ACUTE}", "BTC-USDT"),
+        ("A" * 41, "A" * 40),
+    ],
+)
+@pytest.mark.parametrize("part", ["symbols", "auxiliary"])
+def test_a_name_that_paths_partitions_or_shells_would_change_is_refused_with_one_that_can_be(part, name, near):
+    entry = GOLD if part == "symbols" else {"calendar": "24/7"}
+    with pytest.raises(ConfigError, match="such as") as told:
+        Universe.parse({"symbols": {}, part: {name: entry}}, "mine.yaml")
+    assert f"such as {near};" in str(told.value)
+    assert Universe.parse({"symbols": {}, part: {near: entry}}, "mine.yaml").names == (near,)

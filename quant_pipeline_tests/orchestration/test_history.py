@@ -8,6 +8,7 @@ def test_profiles_worlds_and_experiments_do_not_share_a_history(bare_home):
         bare_home.house(),
         bare_home.house(name="other"),
         bare_home.house(simulated={"seed": 8}),
+        bare_home.house(name="a|b,[c] d...e/\N{LATIN SMALL LETTER E WITH ACUTE} %41*"),
     ]
     for number, house in enumerate(houses):
         with bare_home.open(house) as instance:

@@ -17,6 +17,7 @@ from quant_pipeline.orchestration.progress import ProgressView
 from quant_pipeline.orchestration.runner import Stage, StageEvent
 
 KEYS = [dg.AssetKey("a"), dg.AssetKey("b")]
+SIZES = {"ingest": 2, "features": 2, "train fold_00": 2, "train fold_01": 2}
 
 
 class Instance:
@@ -36,7 +37,7 @@ class Instance:
 
 def shown(*events: StageEvent) -> tuple[str, ProgressView]:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
-    with ProgressView(Instance(), console) as view:
+    with ProgressView(Instance(), console, SIZES) as view:
         for event in events:
             view.listen(event)
     return console.file.getvalue(), view
@@ -45,16 +46,34 @@ def shown(*events: StageEvent) -> tuple[str, ProgressView]:
 def test_a_reused_stage_is_full_and_says_so():
     stage = Stage("features", ("features",), "GC=F")
     text, view = shown(StageEvent(stage, KEYS, None), StageEvent(stage, KEYS, None, done=True))
-    task = view.progress.tasks[0]
+    task = view.progress.tasks[1]
     assert (task.completed, task.total, task.fields["now"]) == (2, 2, "reused")
     assert "features" in text
+
+
+def test_the_first_line_counts_what_has_to_be_made_and_leaves_out_what_is_reused():
+    ingest, features = Stage("ingest", ("ingest",), "GC=F"), Stage("features", ("features",), "GC=F")
+    _, view = shown(
+        StageEvent(ingest, KEYS, None),
+        StageEvent(ingest, KEYS, None, done=True),
+        StageEvent(features, KEYS[:1], "run-1"),
+        StageEvent(features, KEYS[:1], "run-1", done=True),
+    )
+    whole = view.progress.tasks[0]
+    assert (whole.description, whole.completed, whole.total) == ("all", 1, 5)
+
+
+def test_compiling_is_told_while_it_lasts(monkeypatch, tmp_path):
+    monkeypatch.setattr(progress.jit, "KERNELS", tmp_path)
+    _, view = shown()
+    assert view.progress.tasks[0].fields["now"] == "compiling kernels (first run only)"
 
 
 def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.001)
     seen, counted = threading.Event(), []
     stage = Stage("train fold_00", ("models",), "GC=F")
-    with ProgressView(Instance(), Console(file=io.StringIO())) as view:
+    with ProgressView(Instance(), Console(file=io.StringIO()), SIZES) as view:
         update = view.progress.update
 
         def remember(*arguments: object, **values: object) -> None:
@@ -67,7 +86,7 @@ def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
         view.listen(StageEvent(stage, KEYS, "run-1"))
         assert seen.wait(10)
         view.listen(StageEvent(stage, KEYS, "run-1", done=True))
-        assert view.progress.tasks[0].completed == 2
+        assert view.progress.tasks[1].completed == 2
     assert set(view.instance.asked) == {"run-1"}
     assert view.instance.cursors[:2] == [None, "after"]
     assert set(counted) == {1}  # what was read before is not counted again
@@ -79,7 +98,7 @@ def test_a_full_disk_ends_the_watch_in_silence_for_the_run_tells_of_it(monkeypat
         raise error
 
     monkeypatch.setattr(progress, "POLL_SECONDS", 0)
-    with ProgressView(Instance(), Console(file=io.StringIO())) as view:
+    with ProgressView(Instance(), Console(file=io.StringIO()), SIZES) as view:
         monkeypatch.setattr(view.instance, "get_records_for_run", fail)
         watch = partial(view._follow, "run-1", TaskID(0), threading.Event())
         with pytest.raises(type(error)) if raised else nullcontext():
@@ -94,7 +113,7 @@ def test_leaving_in_the_middle_stops_the_watch():
 
 def test_two_stages_at_once_are_followed_and_ended_each_by_itself():
     one, two = Stage("train fold_00", ("models",), "GC=F"), Stage("train fold_01", ("models",), "GC=F")
-    with ProgressView(Instance(), Console(file=io.StringIO())) as view:
+    with ProgressView(Instance(), Console(file=io.StringIO()), SIZES) as view:
         view.listen(StageEvent(one, KEYS, "run-1"))
         view.listen(StageEvent(two, KEYS, "run-2"))
         view.listen(StageEvent(one, KEYS, "run-1", done=True))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 import pytest
 
@@ -10,7 +12,7 @@ from quant_pipeline.inference import evidence
 from quant_pipeline.inference.evidence import Market, Tested
 from quant_pipeline.orchestration.assets import deploy
 from quant_pipeline.orchestration.replaying import replay_symbol
-from quant_pipeline.orchestration.showing import SHOWN, signal_rows, skill_rows, warnings
+from quant_pipeline.orchestration.showing import SHOWN, asked_signal, signal_rows, skill_figures, skill_rows, warnings
 from quant_pipeline.validation.audit import FAULTS
 from quant_pipeline.validation.holdout_log import read_test_uses, record_test_use
 
@@ -71,20 +73,41 @@ def test_the_report_counts_the_uses_of_its_own_span(trained_home, monkeypatch):
 
 
 def test_without_a_training_the_command_is_named(home_of_nothing):
-    with pytest.raises(MissingUpstreamError, match="run: quant train GC=F"):
+    with pytest.raises(MissingUpstreamError, match="run: quant train 'GC=F'"):
         skill_rows(home_of_nothing.house(), "GC=F")
 
 
-def test_the_signal_is_told_in_words(trained_home):
-    told = {row["field"]: row["value"] for row in signal_rows(trained_home.house(), SYMBOL)}
+def test_the_figures_for_a_program_are_those_of_the_table(trained_home):
+    rows = skill_figures(trained_home.house(), SYMBOL)
+    assert {row["metric"] for row in rows} == set(SHOWN)
+    assert {row["model"] for row in rows} >= {"ensemble", "lightgbm", "logistic", "signals"}
+    assert all(isinstance(row["value"], float) for row in rows)
+
+
+def test_the_signal_is_told_in_words_and_units(trained_home):
+    house = trained_home.house()
+    signal = asked_signal(house, SYMBOL)
+    told = {row["field"]: row["value"] for row in signal_rows(signal)}
     assert told["symbol"] == "BTC-USD (SIMULATED)"
     assert told["decided"] == "2026-11-18 10:00 UTC"
+    assert told["entry"] == "the open of 2026-11-18 10:00 UTC"
     assert told["action"] in {"BUY", "HOLD", "SELL"}
-    assert sum(float(part.rstrip("%")) for part in told["short / neutral / long"].split(" / ")) == pytest.approx(100, abs=0.2)
+    assert told["position size"].endswith("% of equity")
+    parts = told["probabilities"].partition(" (")[0].split(", ")
+    assert [part.rpartition(" ")[0] for part in parts] == ["long", "neither", "short"]
+    assert sum(float(part.rpartition(" ")[2].rstrip("%")) for part in parts) == pytest.approx(100, abs=0.2)
+    assert f"confidence {signal.confidence:.1%}, that of the better side" in told["probabilities"]
 
 
 def test_before_the_first_signal_the_command_is_named(home_of_nothing):
-    assert signal_rows(home_of_nothing.house(), "GC=F") == [{"field": "signal", "value": "none yet; run: quant predict GC=F"}]
+    with pytest.raises(MissingUpstreamError, match="run: quant predict 'BTC-USD' --as-of 2026-11-18T10:00:00"):
+        asked_signal(home_of_nothing.house(), SYMBOL)
+
+
+def test_a_moment_that_was_asked_for_is_not_answered_by_an_earlier_signal(trained_home):
+    later = trained_home.house(as_of=trained_home.as_of + timedelta(hours=3))
+    with pytest.raises(MissingUpstreamError, match=r"at 2026-11-18 13:00 UTC: found one of 2026-11-18 10:00"):
+        asked_signal(later, SYMBOL)
 
 
 def test_the_emitted_signal_replays_equal(trained_home):

@@ -1,0 +1,53 @@
+"""How a command says its rows: as a table for a person, as JSON or CSV for a program."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from quant_pipeline.cli.shell import console
+from quant_pipeline.errors import ConfigError
+from quant_pipeline.orchestration import tables
+
+
+def show(rows: Sequence[dict[str, Any]], title: str, *, as_json: bool, as_csv: bool, figures: Any = None) -> bool:
+    """Print `rows` as asked; True where that was for a person.
+
+    Args:
+        rows: one mapping a row, with equal keys.
+        title: stands over the table, and in no other form.
+        as_json: a list of objects.
+        as_csv: a line of names, then one a row.
+        figures: what a program gets in place of `rows`, where those are words for a person.
+    """
+    if as_json and as_csv:
+        raise ConfigError(
+            "the form of the answer", found="--json and --csv", wanted="one of them", mend="ask one after the other"
+        )
+    told = list(rows if figures is None else figures)
+    if as_json:
+        console.print(json.dumps(told, indent=2, ensure_ascii=False, default=str), markup=False, highlight=False, soft_wrap=True)
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, list(told[0]) if told else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(told)
+    else:
+        tables.show(list(rows), title, console)
+    return not (as_json or as_csv)
+
+
+@contextmanager
+def real_console(shown: Console) -> Iterator[Console]:
+    """A console on the terminal itself: Dagster lets standard output go into a file while a step runs. Else `shown`."""
+    if not shown.is_terminal:
+        yield shown
+        return
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding) as terminal:
+        yield Console(file=terminal)

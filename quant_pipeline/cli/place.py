@@ -1,0 +1,59 @@
+"""Where a command works: its choices put into the environment, the home of Dagster, the house and the instance."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quant_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from quant_pipeline.orchestration.house import House
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def choose(profile: str | None = None, experiment: str | None = None, bars: Path | None = None, as_of: str | None = None) -> None:
+    """Put command-line choices into the environment, where the code location reads them, and settle DAGSTER_HOME."""
+    if experiment and Path(experiment).suffix:
+        experiment = str(Path(experiment).absolute())  # a path is meant from here, and the next lines go elsewhere
+    chosen = {"QUANT_PROFILE": profile, "QUANT_EXPERIMENT": experiment, "QUANT_BARS": bars, "QUANT_AS_OF": as_of}
+    os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})
+    home = Path(os.environ.get("DAGSTER_HOME") or find_home()).absolute()
+    if not home.is_dir():
+        raise ConfigError(
+            "DAGSTER_HOME", found=f"{home}, no such folder", wanted="the checkout", mend="create it or unset DAGSTER_HOME"
+        )
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.chdir(home)
+
+
+def find_home() -> Path:
+    """The nearest folder upward that holds dagster.yaml, else the checkout this package was installed from."""
+    places = [Path.cwd(), *Path.cwd().parents, CHECKOUT]
+    found = next((place for place in places if (place / "dagster.yaml").exists()), None)
+    if found is None:
+        raise ConfigError(
+            "DAGSTER_HOME", found="no dagster.yaml here or above", wanted="the checkout", mend="cd into it or set DAGSTER_HOME"
+        )
+    return found
+
+
+def open_house() -> House:
+    """Workplace, universe and experiment: all that a command needs that only reads."""
+    from quant_pipeline.orchestration.house import make_house
+
+    return make_house()
+
+
+def open_works() -> tuple[House, dg.Definitions, dg.DagsterInstance]:
+    """The house, its definitions and the local instance."""
+    import dagster as dg
+
+    from quant_pipeline.definitions import build_defs
+
+    house = open_house()
+    return house, build_defs(house), dg.DagsterInstance.get()
