@@ -23,7 +23,7 @@ def test_a_network_that_is_away_is_told_with_its_reason():
 
 def test_silence_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(module, "SECONDS", 0.05)
-    with pytest.raises(SourceError, match="found silence, wanted an answer within 0.05 seconds"):
+    with pytest.raises(SourceError, match=r"found silence, wanted an answer within 0\.05 seconds"):
         reach("yahoo", lambda _: threading.Event().wait(5))
 
 
