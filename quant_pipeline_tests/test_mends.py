@@ -96,7 +96,7 @@ def mends(path: Path) -> Iterator[str]:
 @cache
 def flags() -> frozenset[str]:
     command = typer.main.get_command(app)
-    parameters = [parameter for one in command.commands.values() for parameter in one.params]  # type: ignore[attr-defined]
+    parameters = [parameter for one in (command, *command.commands.values()) for parameter in one.params]  # type: ignore[attr-defined]
     return frozenset(option for parameter in parameters for option in parameter.opts if option.startswith("--")) | {"--help"}
 
 

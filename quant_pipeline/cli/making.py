@@ -123,28 +123,32 @@ def predict(
 
 @app.command(
     epilog=examples(
-        "quant materialize features/GC=F", "quant materialize models/lightgbm/GC=F/fold_00", "quant materialize meta_learner/GC=F"
+        "quant materialize features/GC=F",
+        "quant materialize models/lightgbm/GC=F/fold_00",
+        "quant materialize 'models/lightgbm/GC=F/*'",
+        "quant materialize 'raw_bars/*'",
     )
 )
 @guarded
 def materialize(
     target: Annotated[
-        str, typer.Argument(help="ASSET/SYMBOL or ASSET/SYMBOL/FOLD, as meta_learner/GC=F or models/lightgbm/GC=F/fold_00.")
+        str, typer.Argument(help="ASSET/SYMBOL or ASSET/SYMBOL/FOLD, as meta_learner/GC=F; * is every symbol or fold.")
     ],
     profile: ProfileOption = None,
     experiment: ExperimentOption = None,
     bars: BarsOption = None,
     as_of: AsOfOption = None,
 ) -> None:
-    """Make one asset of one partition, as the UI's Materialize button does. A missing input names the command that makes it."""
+    """Make one asset of one partition, or of all, as the UI's Materialize does. A missing input names the command for it."""
     from quant_pipeline.orchestration.partitions import spelled
-    from quant_pipeline.orchestration.targets import parse_target
+    from quant_pipeline.orchestration.targets import parse_targets
 
     choose(profile, experiment, bars, as_of)
     runner, house = _runner()
-    key, partition = parse_target(target, runner.graph, house)
-    _materialize(runner, [key.to_user_string()], partition)
-    console.print(f"[green]made[/] {key.to_user_string()} of {spelled(partition)}")
+    key, partitions = parse_targets(target, runner.graph, house)
+    for partition in partitions:
+        _materialize(runner, [key.to_user_string()], partition)
+        console.print(f"[green]made[/] {key.to_user_string()} of {spelled(partition)}")
 
 
 def _runner() -> tuple[Runner, House]:

@@ -38,7 +38,7 @@ class ProgressView:
         self.progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description:<16}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[now]}"),
@@ -82,8 +82,8 @@ class ProgressView:
         """Bring the first line up to date: what is made of all that has to be, the time left, kernels that are compiled."""
         total = sum(self._left.values())
         made = int(sum(task.completed for task in self.progress.tasks if task.fields["now"] != REUSED and task.id != self._whole))
-        told = [self._remaining.told(made, total), COMPILES if self._compiling.now() else ""]
-        self.progress.update(self._whole, completed=made, total=total, now=", ".join(filter(None, told)))
+        now = COMPILES if self._compiling.now() else self._remaining.told(made, total)
+        self.progress.update(self._whole, completed=made, total=total, now=now)
 
     def _follow(self, run_id: str, task: TaskID, stop: threading.Event) -> None:
         made, now, cursor = 0, "", None

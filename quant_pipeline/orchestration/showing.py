@@ -153,7 +153,7 @@ def signal_rows(signal: Signal) -> list[dict[str, Any]]:
         "decided": f"{signal.as_of:%Y-%m-%d %H:%M} UTC",
         "status": signal.status,
         "action": ACTIONS[signal.action],
-        "entry": f"the open of {signal.entry_from:%Y-%m-%d %H:%M} UTC" if signal.entry_from else "not known to the calendar",
+        "entry": f"the open of {signal.entry_from:%Y-%m-%d %H:%M} UTC" if signal.action and signal.entry_from else "none",
         "position size": f"{signal.position_size:.2f} of the base position, {signal.equity_share:.1%} of equity",
         "probabilities": odds(signal),
         "reason": signal.reason,

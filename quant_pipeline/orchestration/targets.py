@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from itertools import product
 
 import dagster as dg
 
@@ -10,18 +11,27 @@ from quant_pipeline.errors import ConfigError
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import fold_key
 
+EVERY = "*"
+
+
+def parse_targets(target: str, graph: dg.AssetGraph, house: House) -> tuple[dg.AssetKey, list[str]]:
+    """(asset key, partition keys) of a target in which `*` may stand for every symbol or every fold.
+
+    Dagster's own ranges of partitions want assets that make several in one run; ours make one a run.
+    """
+    key, rest = _asset(target.split("/"), graph)
+    if key is None or EVERY not in rest:
+        key, partition = parse_target(target, graph, house)
+        return key, [partition]
+    names = (tuple(house.universe.symbols), house.experiment.splits.fold_names)
+    chosen = [every if part == EVERY else (part,) for part, every in zip(rest, names, strict=False)]
+    told = ["/".join([*key.path, *one, *rest[len(chosen) :]]) for one in product(*chosen)]
+    return key, [parse_target(one, graph, house)[1] for one in told]
+
 
 def parse_target(target: str, graph: dg.AssetGraph, house: House) -> tuple[dg.AssetKey, str]:
     """(asset key, partition key) of a target; raises `ConfigError` naming the nearest asset, symbol or fold."""
-    parts = target.split("/")
-    key, rest = next(
-        (
-            (dg.AssetKey(parts[:count]), parts[count:])
-            for count in range(len(parts), 0, -1)
-            if graph.has(dg.AssetKey(parts[:count]))
-        ),
-        (None, []),
-    )
+    key, rest = _asset(target.split("/"), graph)
     if key is None:
         raise ConfigError(
             f"target {target!r}", found="no such asset", wanted="ASSET/SYMBOL or ASSET/SYMBOL/FOLD", mend=_nearest(target, graph)
@@ -44,6 +54,13 @@ def parse_target(target: str, graph: dg.AssetGraph, house: House) -> tuple[dg.As
             mend="see splits.folds of the experiment",
         )
     return key, fold_key(rest[0], rest[1])
+
+
+def _asset(parts: list[str], graph: dg.AssetGraph) -> tuple[dg.AssetKey | None, list[str]]:
+    """The asset that the first parts name, and the others; None where none is named."""
+    counts = range(len(parts), 0, -1)
+    found = next((count for count in counts if graph.has(dg.AssetKey(parts[:count]))), None)
+    return (dg.AssetKey(parts[:found]), parts[found:]) if found else (None, [])
 
 
 def _nearest(target: str, graph: dg.AssetGraph) -> str:

@@ -7,7 +7,7 @@ from quant_pipeline.definitions import build_defs
 from quant_pipeline.errors import ConfigError
 from quant_pipeline.orchestration.partitions import fold_key
 from quant_pipeline.orchestration.remaking import remake
-from quant_pipeline.orchestration.targets import parse_target
+from quant_pipeline.orchestration.targets import parse_target, parse_targets
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +59,23 @@ def test_every_command_that_an_error_names_can_be_typed(parse, default_house):
             command = remake(key, partition)
             assert command.startswith("run: quant materialize '")
             assert parse(command.split("'")[1]) == (key, partition)
+
+
+@pytest.mark.parametrize(
+    ("target", "partitions"),
+    [
+        ("features/*", lambda house: list(house.universe.symbols)),
+        ("selection/GC=F/*", lambda house: [fold_key("GC=F", fold) for fold in house.experiment.splits.fold_names]),
+        ("models/lightgbm/*/holdout", lambda house: [fold_key(symbol, "holdout") for symbol in house.universe.symbols]),
+        ("features/SPY", lambda _: ["SPY"]),
+    ],
+)
+def test_a_star_is_every_symbol_or_fold(default_house, target, partitions):
+    graph = build_defs(default_house).resolve_asset_graph()
+    assert parse_targets(target, graph, default_house)[1] == partitions(default_house)
+
+
+@pytest.mark.parametrize("target", ["features/*/fold_00", "selection/*", "nothing/*", "*"])
+def test_a_star_does_not_make_a_target_of_what_is_none(default_house, target):
+    with pytest.raises(ConfigError, match="target"):
+        parse_targets(target, build_defs(default_house).resolve_asset_graph(), default_house)
