@@ -51,6 +51,8 @@ app = typer.Typer(
 )
 console = Console()
 P = ParamSpec("P")
+PLACES = ("QUANT_UNIVERSE", "QUANT_BARS", "QUANT_NEWS", "QUANT_MACRO")
+"""Variables that hold a path, which is meant from where the command was typed."""
 
 SymbolArgument = Annotated[str, typer.Argument(help="A symbol of the universe; `quant symbols` lists them.")]
 ProfileOption = Annotated[str | None, typer.Option("--profile", help="simulated, files or yahoo (QUANT_PROFILE).")]
@@ -86,10 +88,15 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
 
 def choose(profile: str | None = None, experiment: str | None = None, bars: Path | None = None, as_of: str | None = None) -> None:
     """Put command-line choices into the environment, where the code location reads them, and settle DAGSTER_HOME."""
-    if experiment and Path(experiment).suffix:
-        experiment = str(Path(experiment).absolute())  # a path is meant from here, and the next lines go elsewhere
-    chosen = {"QUANT_PROFILE": profile, "QUANT_EXPERIMENT": experiment, "QUANT_BARS": bars, "QUANT_AS_OF": as_of}
+    experiment = experiment or os.environ.get("QUANT_EXPERIMENT")
+    chosen = {
+        "QUANT_PROFILE": profile,
+        "QUANT_EXPERIMENT": experiment and meant_from_here(experiment),
+        "QUANT_BARS": bars,
+        "QUANT_AS_OF": as_of,
+    }
     os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})
+    os.environ.update({name: str(Path(os.environ[name]).absolute()) for name in PLACES if os.environ.get(name)})
     home = Path(os.environ.get("DAGSTER_HOME") or _home()).absolute()
     if not home.is_dir():
         raise ConfigError(
@@ -97,6 +104,11 @@ def choose(profile: str | None = None, experiment: str | None = None, bars: Path
         )
     os.environ["DAGSTER_HOME"] = str(home)
     os.chdir(home)
+
+
+def meant_from_here(name: str) -> str:
+    """The path of an experiment made absolute, for commands go to DAGSTER_HOME; a bare name stays."""
+    return str(Path(name).absolute()) if Path(name).suffix else name
 
 
 def _home() -> Path:
@@ -251,6 +263,74 @@ def report(
     _show_skill(symbol)
 
 
+@app.command(epilog=examples("quant compare default mine.yaml", "quant compare calm.yaml bold.yaml --symbol BTC-USD"))
+@guarded
+def compare(
+    first: Annotated[str, typer.Argument(help="Name or path of an experiment that has been trained.")],
+    second: Annotated[str, typer.Argument(help="Name or path of another one.")],
+    symbol: Annotated[str, typer.Option("--symbol", help="A symbol of the universe; `quant symbols` lists them.")] = "GC=F",
+    profile: ProfileOption = None,
+    bars: BarsOption = None,
+) -> None:
+    """Show the out-of-sample skill of two experiments on the decisions that they share, and whether it differs."""
+    from quant_pipeline.config.experiment import load_experiment
+    from quant_pipeline.orchestration.comparing import compare as side_by_side
+
+    one, other = meant_from_here(first), meant_from_here(second)
+    choose(profile, None, bars)
+    title, rows, notes = side_by_side(open_house(), load_experiment(one), load_experiment(other), symbol)
+    console.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
+    console.print(table(rows, ""))
+    console.print(*notes, sep="\n", highlight=False, soft_wrap=True)
+
+
+@app.command(epilog=examples("quant champions GC=F", "quant champions GC=F --experiment mine.yaml"))
+@guarded
+def champions(
+    symbol: SymbolArgument = "GC=F",
+    profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
+    bars: BarsOption = None,
+) -> None:
+    """Show which bundle is live for a symbol, and every decision that made it so, with its reason."""
+    from quant_pipeline.orchestration.champions import champion_rows
+
+    choose(profile, experiment, bars)
+    title, rows = champion_rows(open_house(), symbol)
+    console.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
+    console.print(table([{name: escape(str(value)) for name, value in row.items()} for row in rows], ""))
+
+
+@app.command(
+    epilog=examples(
+        'quant promote GC=F 1f2e3d4c5b6a --reason "calmer in October"',
+        'quant promote GC=F mine.yaml --reason "better on every fold"',
+    )
+)
+@guarded
+def promote(
+    symbol: SymbolArgument,
+    bundle: Annotated[
+        str, typer.Argument(help="A bundle's id, as `quant champions` lists them, or an experiment whose newest one is meant.")
+    ],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the history.")],
+    profile: ProfileOption = None,
+    experiment: ExperimentOption = None,
+    bars: BarsOption = None,
+    as_of: AsOfOption = None,
+) -> None:
+    """Choose by hand which bundle is live for a symbol from now on: a rollback, or what another experiment has trained."""
+    from quant_pipeline.orchestration.champions import promote as promote_by_hand
+
+    chosen = meant_from_here(bundle)
+    choose(profile, experiment, bars, as_of)
+    house, _, instance = open_works()
+    event = promote_by_hand(house, instance, symbol, chosen, reason)
+    console.print(
+        f"live for {symbol} since {event.since:%Y-%m-%d %H:%M} UTC: [bold]{event.challenger}[/] ({escape(event.reason)})"
+    )
+
+
 @app.command(
     epilog=examples(
         "quant materialize features/GC=F", "quant materialize models/lightgbm/GC=F/fold_00", "quant materialize meta_learner/GC=F"
@@ -401,12 +481,15 @@ def _materialize(runner: Runner, names: list[str], partition: str) -> None:
 
 
 def _show_skill(symbol: str) -> None:
+    from quant_pipeline.orchestration.champions import nothing_live
     from quant_pipeline.orchestration.showing import skill_rows, warnings
 
     house = open_house()
     house.symbol(symbol)
     for line in warnings(house, symbol):
         console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
+    if told := nothing_live(house, symbol):
+        console.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
     title, rows, page = skill_rows(house, symbol)
     console.print(table(rows, title))
     console.print(f"report: [bold]{page}[/]", soft_wrap=True)

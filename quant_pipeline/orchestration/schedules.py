@@ -59,7 +59,7 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
 
 def trained(house: House) -> list[str]:
     """Symbols with a live bundle."""
-    return [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
+    return [symbol for symbol in house.universe.symbols if house.champions.live_at(symbol, house.workplace.now())]
 
 
 def due_decisions(house: House, tick: datetime) -> dict[str, datetime]:
