@@ -1,5 +1,7 @@
 """Files that are either whole or absent, and as they were written: a temporary name, then a rename; a checksum inside.
 
+A power cut keeps to that, too: the disk has the bytes before they get their name, and the name before we go on.
+
 A sealed file (Parquet, HDF5, JSON of state) holds the SHA-256 of its own bytes, taken with the digest's place blank, so
 that one flipped bit anywhere is found by whoever reads it, and other tools open the file as any other of its kind.
 """
@@ -102,14 +104,33 @@ def refused_by_disk(error: BaseException | None) -> StorageError | None:
 
 
 def _swap(temporary: Path, path: Path) -> None:
+    settle(temporary)
     if not temporary.is_dir() and not path.is_dir():
         temporary.replace(path)
+        sync(path.parent)
         return
     old = _beside(path)
     if path.exists():
         path.rename(old)
     temporary.rename(path)
+    sync(path.parent)
     remove(old)
+
+
+def settle(path: Path) -> None:
+    """Let the disk have a file, or a folder with all that is in it, before it gets its name."""
+    for inner in path.rglob("*") if path.is_dir() else ():
+        sync(inner)
+    sync(path)
+
+
+def sync(path: Path) -> None:
+    """Let the disk have the bytes of a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _beside(path: Path) -> Path:

@@ -71,6 +71,40 @@ def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path):
     assert not leftovers(tmp_path)
 
 
+@pytest.fixture
+def told(monkeypatch) -> list[tuple[str, int]]:
+    """What the disk was asked for, in order: ("sync" or "name", inode)."""
+    asked: list[tuple[str, int]] = []
+
+    def spy(place: object, name: str) -> None:
+        real = getattr(place, name)
+
+        def call(what: int | Path, *rest: object) -> object:
+            asked.append(("sync", os.fstat(what).st_ino) if isinstance(what, int) else ("name", what.stat().st_ino))
+            return real(what, *rest)
+
+        monkeypatch.setattr(place, name, call)
+
+    for place, name in ((os, "fsync"), (Path, "rename"), (Path, "replace")):
+        spy(place, name)
+    return asked
+
+
+def test_the_disk_has_a_file_before_its_name_and_the_name_before_we_go_on(tmp_path, told):
+    write_text(tmp_path / "file", "new")
+    file, folder = ((tmp_path / name).stat().st_ino for name in ("file", "."))
+    assert told == [("sync", file), ("name", file), ("sync", folder)]
+
+
+def test_the_disk_has_all_of_a_folder_before_its_name(tmp_path, told):
+    with replacing(tmp_path / "model") as temporary:
+        (temporary / "deep").mkdir(parents=True)
+        (temporary / "deep" / "weights").write_text("new")
+    inside = {path.stat().st_ino for path in (tmp_path / "model", *(tmp_path / "model").rglob("*"))}
+    assert {inode for kind, inode in told[:3] if kind == "sync"} == inside
+    assert told[3:] == [("name", (tmp_path / "model").stat().st_ino), ("sync", tmp_path.stat().st_ino)]
+
+
 @pytest.mark.parametrize("error", [StopError, KeyboardInterrupt])
 def test_a_failed_or_interrupted_write_keeps_the_old_file(tmp_path, error):
     target = tmp_path / "file.txt"

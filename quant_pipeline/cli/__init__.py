@@ -3,7 +3,7 @@
 One module a group of commands; `shell` is what they hang on, and importing them here is what adds them to it.
 """
 
-from quant_pipeline.cli import asking, listing, making, tending
+from quant_pipeline.cli import asking, choosing, listing, making, tending
 from quant_pipeline.cli.shell import app, console
 
-__all__ = ["app", "asking", "console", "listing", "making", "tending"]
+__all__ = ["app", "asking", "choosing", "console", "listing", "making", "tending"]

@@ -24,6 +24,7 @@ def report(
     as_csv: CsvOption = False,
 ) -> None:
     """Print the out-of-sample skill table and the place of the report page."""
+    from quant_pipeline.orchestration.champions import nothing_live
     from quant_pipeline.orchestration.closing import place_of
     from quant_pipeline.orchestration.showing import skill_figures, skill_rows, warnings
 
@@ -34,6 +35,8 @@ def report(
     if not (as_json or as_csv):
         for line in warnings(house, symbol):
             console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
+        if told := nothing_live(house, symbol):
+            console.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
     if show(rows, title, as_json=as_json, as_csv=as_csv, figures=skill_figures(house, symbol)):
         console.print(f"report: {escape(place_of(house, page))}", highlight=False, soft_wrap=True)
 

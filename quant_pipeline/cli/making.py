@@ -169,11 +169,14 @@ def _materialize(runner: Runner, names: list[str], partition: str, *, quiet: boo
 
 def _conclude(symbol: str, *, signal: bool) -> None:
     """What speaks against the figures, then three sentences: the verdict, the signal, and what to do next."""
+    from quant_pipeline.orchestration.champions import nothing_live
     from quant_pipeline.orchestration.closing import closing
     from quant_pipeline.orchestration.showing import warnings
 
     house = open_house()
     for line in warnings(house, symbol):
         console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
+    if told := nothing_live(house, symbol):
+        console.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
     for sentence in closing(house, symbol, signal=signal):
         console.print(sentence, highlight=False, soft_wrap=not console.is_terminal)

@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from quant_pipeline.orchestration.house import House
 
 CHECKOUT = Path(__file__).parents[2]
+PLACES = ("QUANT_UNIVERSE", "QUANT_BARS", "QUANT_NEWS", "QUANT_MACRO")
+"""Variables that hold a path, which is meant from where the command was typed."""
 
 
 def choose(profile: str | None = None, experiment: str | None = None, bars: Path | None = None, as_of: str | None = None) -> None:
     """Put command-line choices into the environment, where the code location reads them, and settle DAGSTER_HOME."""
-    if experiment and Path(experiment).suffix:
-        experiment = str(Path(experiment).absolute())  # a path is meant from here, and the next lines go elsewhere
     plugins.settle()
-    chosen = {"QUANT_PROFILE": profile, "QUANT_EXPERIMENT": experiment, "QUANT_BARS": bars, "QUANT_AS_OF": as_of}
+    experiment = experiment or os.environ.get("QUANT_EXPERIMENT")
+    chosen = {
+        "QUANT_PROFILE": profile,
+        "QUANT_EXPERIMENT": experiment and meant_from_here(experiment),
+        "QUANT_BARS": bars,
+        "QUANT_AS_OF": as_of,
+    }
     os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})
+    os.environ.update({name: str(Path(os.environ[name]).absolute()) for name in PLACES if os.environ.get(name)})
     home = Path(os.environ.get("DAGSTER_HOME") or find_home()).absolute()
     if not home.is_dir():
         raise ConfigError(
@@ -31,6 +38,11 @@ def choose(profile: str | None = None, experiment: str | None = None, bars: Path
         )
     os.environ["DAGSTER_HOME"] = str(home)
     os.chdir(home)
+
+
+def meant_from_here(name: str) -> str:
+    """The path of an experiment made absolute, for commands go to DAGSTER_HOME; a bare name stays."""
+    return str(Path(name).absolute()) if Path(name).suffix else name
 
 
 def find_home() -> Path:

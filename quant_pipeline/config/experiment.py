@@ -185,8 +185,12 @@ class CalibrationSettings(Settings):
 
 
 class ChampionSettings(Settings):
-    """When a challenger goes live: better by `min_improvement` of `metric`, or the champion is older than the age."""
+    """When a challenger goes live: better by `min_improvement` of `metric`, or the champion is older than the age.
 
+    Without `auto` never by itself: the experiment trains and reports, and `quant promote` chooses.
+    """
+
+    auto: bool = True
     metric: Literal["log_loss", "brier"] = "log_loss"
     min_improvement: float = pydantic.Field(default=0.0, ge=0)
     max_age_days: int = pydantic.Field(default=30, ge=1, le=CENTURY)

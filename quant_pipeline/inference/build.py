@@ -14,8 +14,8 @@ import polars as pl
 from quant_pipeline.config.experiment import HOLDOUT, ChampionSettings, Experiment
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.errors import BundleError, DataError
-from quant_pipeline.files import remove
-from quant_pipeline.inference.bundle import BundleFacts, load_bundle, save_bundle, verify_bundle
+from quant_pipeline.files import remove, sync
+from quant_pipeline.inference.bundle import PRIORS, BundleFacts, load_bundle, save_bundle, verify_bundle
 from quant_pipeline.inference.champion import FEWEST_FRESH, ChampionHistory, Decision, Event, Rival, decide, score
 from quant_pipeline.inference.window import inputs_hash
 from quant_pipeline.models.contract import make_samples
@@ -82,6 +82,7 @@ def build_bundle(
     else:
         remove(folder)
         fresh.rename(folder)
+        sync(root)
     asked = parts.labels[rows.oof]
     span = asked["decision_at"][0], asked["decision_at"][-1]
     why = f"bundle {folder.name} of experiment {experiment.name}: skill and champion rule"
@@ -132,33 +133,39 @@ def judge_challenger(
         now: the moment of the decision.
     """
     name = challenger["bundle"][0]
-    live = history.live_at(symbol, now)
-    since = history.live_since(symbol, now)
-    rival = _rival(root, live, since, challenger, evidence) if live is not None and since is not None else None
+    holds, before = history.promotion(symbol, now), history.judged(symbol, name, as_of)
+    if holds and holds.challenger == name:
+        return holds
+    rival = _rival(root, holds, challenger, evidence) if holds else None
+    if before and holds and holds.by_hand and rival and rival.able:
+        return before  # whoever chose another bundle knew of this one
     decision = decide(rival, settings, now=now)
+    if before and not before.promoted and not decision.promote:
+        return before  # a retried run adds nothing
     return history.record(symbol, name, decision, as_of=as_of, since=_begins(rival, decision, as_of, now), rival=rival)
 
 
 def _begins(rival: Rival | None, decision: Decision, as_of: datetime, now: datetime) -> datetime:
     """From when the decision holds: at once, or from the training cutoff on where nobody could answer in between."""
-    if rival is None:
-        return as_of
-    return now if rival.able or not decision.promote else max(as_of, rival.since)
+    if not decision.promote or (rival and rival.able):
+        return now
+    return max(as_of, rival.since) if rival else as_of
 
 
-def _rival(root: Path, live: str, since: datetime, challenger: pl.DataFrame, evidence: Evidence) -> Rival:
+def _rival(root: Path, holds: Event, challenger: pl.DataFrame, evidence: Evidence) -> Rival:
     """The champion on those of the challenger's test rows that it did not learn from either."""
     try:
-        facts, own = (verify_bundle(root / bundle) for bundle in (live, challenger["bundle"][0]))
-        if facts["inputs_hash"] != own["inputs_hash"]:
-            return Rival(since, able=False)
-        unseen = challenger.filter(pl.col("decision_at") >= datetime.fromisoformat(facts["learned_until"]))
-        tested = replace(evidence, labels=evidence.labels.join(unseen, on="decision_at", how="semi"))
-        if tested.labels.height < FEWEST_FRESH:
-            return Rival(since, fresh=tested.labels.height)
-        return Rival(since, scores=(score(unseen, tested.labels), score(forecast(root / live, tested), tested.labels)))
+        facts, own = (verify_bundle(root / bundle) for bundle in (holds.challenger, challenger["bundle"][0]))
+        asked = replace(evidence, labels=evidence.labels.join(challenger, on="decision_at", how="semi"))
+        told = forecast(root / holds.challenger, asked)
     except (BundleError, DataError):
-        return Rival(since, able=False)
+        return Rival(holds.since, able=False)
+    if facts["inputs_hash"] != own["inputs_hash"] or told["fallback"].eq_missing(PRIORS).all():
+        return Rival(holds.since, able=False)
+    fresh = asked.labels.filter(pl.col("decision_at") >= datetime.fromisoformat(facts["learned_until"]))
+    if fresh.height < FEWEST_FRESH:
+        return Rival(holds.since, fresh=fresh.height)
+    return Rival(holds.since, scores=(score(challenger, fresh), score(told, fresh)))
 
 
 def _facts(
@@ -168,7 +175,7 @@ def _facts(
     return BundleFacts(
         symbol=symbol,
         experiment=experiment.name,
-        experiment_hash=hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()[:16],
+        experiment_hash=trained_as(experiment),
         data_fingerprint=fingerprint,
         inputs_hash=inputs_hash(experiment),
         training_start=trained.min(),
@@ -178,3 +185,9 @@ def _facts(
         fallback=experiment.signal.fallback,
         metrics={row["name"]: row["log_loss"] for row in parts.meta.report.iter_rows(named=True)},
     )
+
+
+def trained_as(experiment: Experiment) -> str:
+    """Sixteen hex digits over all settings but who promotes: trying and deploying the same make the same bundle."""
+    told = experiment.model_dump_json(exclude={"champion": {"auto"}})
+    return hashlib.sha256(told.encode()).hexdigest()[:16]

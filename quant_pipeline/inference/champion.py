@@ -13,7 +13,7 @@ import polars as pl
 
 from quant_pipeline.config.experiment import ChampionSettings
 from quant_pipeline.errors import ModelError, StorageError
-from quant_pipeline.files import write_text
+from quant_pipeline.files import locked, write_text
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.validation.skill import brier, log_loss
 
@@ -75,12 +75,19 @@ def decide(rival: Rival | None, settings: ChampionSettings, *, now: datetime) ->
 
     Args:
         rival: the live bundle; None when there is none.
-        settings: metric (lower is better), improvement and age.
+        settings: metric (lower is better), improvement and age; without `auto` nothing goes live by itself.
         now: the moment of the decision (UTC), from which a promoted challenger is live.
 
     Raises:
         ModelError: scores of different rows.
     """
+    ruled = _ruled(rival, settings, now)
+    if ruled.promote and not settings.auto:
+        return Decision(False, f"champion.auto is false; else it would have gone live: {ruled.reason}")
+    return ruled
+
+
+def _ruled(rival: Rival | None, settings: ChampionSettings, now: datetime) -> Decision:
     if rival is None:
         return Decision(True, "no champion yet")
     if now < rival.since:
@@ -119,9 +126,10 @@ class Event:
 
     Attributes:
         as_of: the challenger's training cutoff.
-        live: the bundle that is live from `since` on, None while there is none.
+        live: the bundle that is live after the decision, None while there is none.
         since: when the decision took effect. A bundle that replaces an able one is live from then, never earlier, so a
             decision moment that has passed keeps the champion that it had; the first one is live from its `as_of`.
+        by_hand: whether a person chose it, not the rule.
     """
 
     symbol: str
@@ -132,6 +140,7 @@ class Event:
     reason: str
     scores: dict[str, Any]
     since: datetime
+    by_hand: bool = False
 
 
 class ChampionHistory:
@@ -153,44 +162,55 @@ class ChampionHistory:
                                mend="restore the file from a backup, or remove it and train again") from error  # fmt: skip
 
     def record(
-        self, symbol: str, challenger: str, decision: Decision, *, as_of: datetime, since: datetime, rival: Rival | None = None
-    ) -> Event:
-        """Add a decision; the same challenger at the same `as_of` is recorded once, so a retried run adds nothing.
+        self, symbol: str, challenger: str, decision: Decision, *, as_of: datetime, since: datetime,
+        rival: Rival | None = None, by_hand: bool = False,
+    ) -> Event:  # fmt: skip
+        """Add a decision.
 
         Args:
             symbol: whose champion.
             challenger: its bundle's id.
-            decision: of `decide`.
+            decision: of `decide`, or of a person.
             as_of: its training cutoff.
             since: from when the decision holds, see `Event`.
             rival: what it was compared with; its scores are kept.
+            by_hand: whether a person decided.
 
         Raises:
             ModelError: a promotion before a later one. What was live at a past moment is not rewritten.
         """
-        events = self.events(symbol)
-        for event in events:
-            if (event.challenger, event.as_of) == (challenger, as_of):
-                return event
-        if decision.promote and events and since < events[-1].since:
-            raise ModelError(f"champion of {symbol}", found=f"a promotion at {since}", wanted=f"one after {events[-1].since}",
-                             mend="train without --as-of, or at a later moment")  # fmt: skip
-        live = challenger if decision.promote else self.live_at(symbol, since)
         both = rival.scores if rival and rival.scores else ()
         told = {name: asdict(one) for name, one in zip(("challenger", "champion"), both, strict=False)}
-        event = Event(symbol, as_of, live, challenger, decision.promote, decision.reason, told, since)
-        self._write(symbol, sorted((*events, event), key=lambda one: one.since))
+        with locked(self.root / ".locks" / symbol):
+            events = self.events(symbol)
+            later = next((event for event in events if event.promoted and event.since > since), None)
+            if decision.promote and later:
+                raise ModelError(f"champion of {symbol}", found=f"a promotion at {since}", wanted=f"one after {later.since}",
+                                 mend="use no --as-of, or a later moment")  # fmt: skip
+            live = challenger if decision.promote else self.live_at(symbol, since)
+            event = Event(symbol, as_of, live, challenger, decision.promote, decision.reason, told, since, by_hand)
+            self._write(symbol, sorted((*events, event), key=lambda one: one.since))
         return event
+
+    def judged(self, symbol: str, challenger: str, as_of: datetime) -> Event | None:
+        """The newest decision about a challenger of the training cutoff `as_of`, None before the first."""
+        about = [event for event in self.events(symbol) if (event.challenger, event.as_of) == (challenger, as_of)]
+        return about[-1] if about else None
+
+    def promotion(self, symbol: str, at: datetime) -> Event | None:
+        """The promotion that holds at `at` (UTC), None before the first. What was refused since then changes nothing."""
+        past = [event for event in self.events(symbol) if event.promoted and event.since <= at]
+        return past[-1] if past else None
 
     def live_at(self, symbol: str, at: datetime) -> str | None:
         """Id of the bundle that was live for `symbol` at `at` (UTC), None before the first."""
-        past = [event.live for event in self.events(symbol) if event.since <= at]
-        return past[-1] if past else None
+        holds = self.promotion(symbol, at)
+        return holds.challenger if holds else None
 
     def live_since(self, symbol: str, at: datetime) -> datetime | None:
         """Since when the bundle that was live at `at` has been live."""
-        past = [event for event in self.events(symbol) if event.promoted and event.since <= at]
-        return past[-1].since if past else None
+        holds = self.promotion(symbol, at)
+        return holds.since if holds else None
 
     def _path(self, symbol: str) -> Path:
         return self.root / f"{symbol}.jsonl"

@@ -53,10 +53,14 @@ class Tested:
         The nested rows of the first walk-forward fold are left out: no earlier out-of-fold row could teach a stack there.
         Rows that several folds predict (scheme `combinatorial`) are averaged.
         """
-        stacked = self._nested().with_columns(model=pl.lit(ENSEMBLE))
         base = pl.concat(self.oof)
         told = averaged(base) if self.splits.scheme == "combinatorial" else base
-        return pl.concat([told, stacked.select(*SCHEMA), self.final.select(*SCHEMA)])
+        return pl.concat([told, self.ensemble()])
+
+    def ensemble(self) -> pl.DataFrame:
+        """PREDICTIONS of model "ensemble" alone: the stack before the test span, the bundle on it."""
+        stacked = self._nested().with_columns(model=pl.lit(ENSEMBLE))
+        return pl.concat([stacked.select(*SCHEMA), self.final.select(*SCHEMA)])
 
     def paths(self) -> dict[str, pl.DataFrame]:
         """PREDICTIONS of the base models and the ensemble along each path of scheme `combinatorial`; empty in others."""
@@ -170,7 +174,10 @@ def measure_drift(desk: Desk, symbol: str, bundle: Bundle | None, now: datetime,
     """
     if bundle is None:
         raise MissingUpstreamError(
-            f"champion of {symbol}", found="none", wanted="a live bundle", mend=f"run: quant train {symbol}"
+            f"champion of {symbol}",
+            found="none",
+            wanted="a live bundle",
+            mend=f"run: quant train {symbol} (where champion.auto is false, quant promote)",
         )
     settings = desk.experiment.drift
     features, bars = _recent_features(desk, symbol, now)

@@ -31,7 +31,7 @@ from quant_pipeline.inference.inputs import decision_features
 from quant_pipeline.inference.schedule import decision_time, next_open
 from quant_pipeline.inference.seen import SeenBy
 from quant_pipeline.inference.signals import Signal, Status
-from quant_pipeline.inference.window import bars_hash, context_start, cut, inputs_hash, read_raw, window_start
+from quant_pipeline.inference.window import answers_for, bars_hash, context_start, cut, read_raw, window_start
 from quant_pipeline.risk.portfolio import PortfolioState
 from quant_pipeline.sources.arrival import BEFORE_ALL
 from quant_pipeline.views.feature_matrix import from_frame
@@ -113,8 +113,7 @@ def _signal(
     state: PortfolioState | None,
 ) -> Signal:  # fmt: skip
     moment, settings = facts["as_of"], task.experiment.signal
-    trained = bundle.manifest.get("inputs_hash")
-    if trained and trained != inputs_hash(task.experiment):
+    if not answers_for(bundle.manifest, task.experiment):
         return _silent(facts, "failed", f"the bundle was trained with other feature settings: quant train {task.symbol}")
     check_primary(seen, task.experiment, task.symbol)
     rules = CleaningRules(symbol=task.symbol, adjustments=task.instrument.adjustments)

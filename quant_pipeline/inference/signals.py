@@ -24,7 +24,7 @@ import polars as pl
 import pydantic
 
 from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import TEMPORARY, locked, read_parquet, remove, replacing, write_parquet
+from quant_pipeline.files import TEMPORARY, locked, read_parquet, remove, replacing, sync, write_parquet
 from quant_pipeline.inference.seen import Moment, SeenBy
 
 LOG = logging.getLogger(__name__)
@@ -254,8 +254,10 @@ def _create(path: Path, content: bytes) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
+        sync(temporary)
         # a link appears whole and, unlike a rename, never takes the place of what another run wrote meanwhile
         os.link(temporary, path)
+        sync(path.parent)
     except FileExistsError:
         return False
     except OSError as error:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import polars as pl
 
@@ -62,6 +63,12 @@ def inputs_hash(experiment: Experiment) -> str:
     shaping = {"features", "ladder", "primary", "news", "macro", "foundation"}
     shaped = json.dumps(experiment.model_dump(mode="json", include=shaping), sort_keys=True)
     return hashlib.sha256(shaped.encode()).hexdigest()[:16]
+
+
+def answers_for(manifest: Mapping[str, Any], experiment: Experiment) -> bool:
+    """Whether a bundle was trained on the features of `experiment`; a manifest that does not say is believed."""
+    trained = manifest.get("inputs_hash")
+    return not trained or trained == inputs_hash(experiment)
 
 
 def bars_hash(raw: Mapping[str, pl.DataFrame]) -> str:

@@ -16,6 +16,7 @@ from quant_pipeline.orchestration.house import House, make_house
 from quant_pipeline.orchestration.lists import plugin_lines
 from quant_pipeline.orchestration.reach import PROVIDERS, reach
 from quant_pipeline.orchestration.row_ledger import ledger_lines
+from quant_pipeline.orchestration.schedules import trained
 
 Finding = tuple[str, bool, str]
 LIBRARIES = (
@@ -79,8 +80,7 @@ def _place(house: House) -> Iterator[Finding]:
         if lines := ledger_lines(house, symbol):
             yield f"bars of {symbol}", True, "; ".join(lines)
     yield from ((name, False, line) for name, line in _warned(house))
-    live = [symbol for symbol in house.universe.symbols if house.champions.events(symbol)]
-    yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
+    yield "champions", True, ", ".join(trained(house)) or "none yet; `quant run GC=F` makes one"
 
 
 def _source(house: House) -> str:

@@ -99,7 +99,8 @@ EARLY = "features"
 
 
 def stages(house: House, symbol: str, *, until: str = "signals") -> list[Stage]:
-    """The stages of one symbol in order; `until` names the last one."""
+    """The stages of one symbol in order; `until` names the last one. Where nothing goes live, nothing can drift."""
+    deploys = house.experiment.champion.auto or house.champions.live_at(symbol, house.workplace.now())
     folds = [
         Stage(f"train {fold}", ("preparation", "models"), fold_key(symbol, fold), beside=True)
         for fold in house.experiment.splits.fold_names
@@ -110,7 +111,7 @@ def stages(house: House, symbol: str, *, until: str = "signals") -> list[Stage]:
         Stage("pictures", ("reports",), symbol, only=PICTURES, beside=True),
         *folds,
         Stage("ensemble", ("ensemble", "deploy"), symbol),
-        Stage("backtest", ("reports",), symbol, only=FIGURES, beside=True),
+        Stage("backtest", ("reports",), symbol, only=FIGURES if deploys else FIGURES[:1], beside=True),
         Stage("reports", ("reports",), symbol, without=(*PICTURES, *FIGURES), beside=True),
         Stage("signals", ("signals",), symbol, always=True),
     ]

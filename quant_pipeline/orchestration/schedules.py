@@ -59,6 +59,6 @@ def trained(house: House) -> list[str]:
 
 def _has_champion(house: House, symbol: str) -> bool:
     try:
-        return bool(house.champions.events(symbol))
+        return house.champions.live_at(symbol, house.workplace.now()) is not None
     except StorageError:
         return True

@@ -22,7 +22,7 @@ from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Instrument
 from quant_pipeline.errors import SourceError
-from quant_pipeline.files import read_state, write_state
+from quant_pipeline.files import locked, read_state, write_state
 from quant_pipeline.ledger import DOWN, Ledger
 from quant_pipeline.sources.arrival import BEFORE_ALL
 from quant_pipeline.sources.base import MarketSource
@@ -114,12 +114,16 @@ def _add(total: Ledger, part: Ledger) -> None:
 
 @dataclass
 class _Progress:
-    """How far back was asked already, which windows came with problems, and on which day each hole was asked for."""
+    """How far back was asked already, which windows came with problems, and on which day each hole was asked for.
+
+    `came` says of each window of this ingest whether it came with problems; another one may be under way beside it.
+    """
 
     path: Path
     reached: datetime | None = None
     retry: list[Window] = field(default_factory=list)
     holes: dict[str, str] = field(default_factory=dict)
+    came: dict[Window, bool] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> _Progress:
@@ -130,8 +134,11 @@ class _Progress:
         return cls(path, datetime.fromisoformat(kept["reached"]), retry, kept["holes"])
 
     def save(self) -> None:
-        if self.reached is not None:
-            retry = [[begin.isoformat(), end.isoformat()] for begin, end in self.retry]
+        if self.reached is None:
+            return
+        with locked(self.path.with_name(".progress.lock")):
+            known = dict.fromkeys((*_Progress.load(self.path).retry, *self.came))
+            retry = [[moment.isoformat() for moment in window] for window in known if self.came.get(window, True)]
             write_state(self.path, {"reached": self.reached.isoformat(), "retry": retry, "holes": self.holes})
 
     def to_ask(self, found: list[Window], now: datetime) -> Iterator[Window]:
@@ -185,7 +192,7 @@ class _Run:
 
     def _windows(self, progress: _Progress, calendar: str, start: datetime, horizon: datetime) -> Iterator[Window]:
         """Forward from the newest stored bar, then back to `start`, then what came with problems last time."""
-        retry, reached, last = list(progress.retry), progress.reached, self.store.last(self.symbol, self.interval)
+        retry, reached, last = progress.retry, progress.reached, self.store.last(self.symbol, self.interval)
         if reached is None or last is None:
             progress.reached = None
             reached = max(start, _month_begin(horizon - _SETTLED))
@@ -216,7 +223,7 @@ class _Run:
         self._keep(fetched.frame)
         self.told_until = max(self.told_until, window[1])
         self.problems += fetched.problems
-        progress.retry = [kept for kept in progress.retry if kept != window] + [window] * bool(fetched.problems)
+        progress.came[window] = bool(fetched.problems)
         return True
 
     def _compared(self, span: Window) -> None:

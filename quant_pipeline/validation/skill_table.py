@@ -158,7 +158,7 @@ class _Peers:
             prior = _probabilities(self.on(PRIOR, cell))
             frames = {model: self.on(model, cell) for model in self.frames}
             self._scored[key] = {
-                model: {name: point(METRICS[name], _forecasts(frame, prior)) for name in self.metrics}
+                model: {name: point(METRICS[name], as_forecasts(frame, prior)) for name in self.metrics}
                 for model, frame in frames.items()
                 if frame.height == cell.height
             }
@@ -167,19 +167,19 @@ class _Peers:
 
 def _score(cell: _Cell, peers: _Peers, settings: TableSettings) -> Iterator[dict[str, object]]:
     rows, prior = cell.rows, _probabilities(peers.on(PRIOR, cell.rows))
-    forecasts, scores = _forecasts(rows, prior), peers.scores(cell.fold, rows)
+    forecasts, scores = as_forecasts(rows, prior), peers.scores(cell.fold, rows)
     names = [name for name in settings.metrics if not (METRICS[name].directional and cell.model.startswith(ACTIVITY))]
     chances = {name: METRICS[name].chance(forecasts) for name in names}
     evaluations = {name: partial(METRICS[name].evaluate, forecasts) for name in names}
     shares: dict[str, Derived] = {}
     if cell.kind == "model" and cell.fold in SPANS and ORACLE in scores:
-        best, told = _forecasts(peers.on(ORACLE, rows), prior), [name for name in SHARED if name in names]
+        best, told = as_forecasts(peers.on(ORACLE, rows), prior), [name for name in SHARED if name in names]
         evaluations |= {ORACLE + name: partial(METRICS[name].evaluate, best) for name in told}
         shares = {SHARE + name: partial(_ratio, name, chances[name] or 0.0) for name in told}
     found = intervals(
         evaluations,
         rows.height,
-        block=_block(rows, forecasts),
+        block=block_of(rows, forecasts),
         resamples=settings.resamples,
         level=settings.level,
         seed=settings.seed,
@@ -228,7 +228,7 @@ def _share(metric: Metric, value: float, chance: float | None, reachable: float 
     return (value - chance) / distance if (distance if metric.better == "high" else -distance) > 0 else None
 
 
-def _block(cell: pl.DataFrame, forecasts: Forecasts) -> int:
+def block_of(cell: pl.DataFrame, forecasts: Forecasts) -> int:
     """Block for both kinds of number: products of ranks (correlations, ranking) and row losses."""
     overlap = label_overlap(microseconds(cell["decision_at"]), microseconds(cell["label_end"]))
     score, outcome = (_centred_ranks(values) for values in (forecasts.score, forecasts.forward_return))
@@ -245,7 +245,8 @@ def _probabilities(frame: pl.DataFrame) -> Floats:
     return frame.select(pl.col(PROBABILITIES).cast(pl.Float64)).to_numpy()
 
 
-def _forecasts(frame: pl.DataFrame, reference: Floats) -> Forecasts:
+def as_forecasts(frame: pl.DataFrame, reference: Floats | None = None) -> Forecasts:
+    """PREDICTIONS `with_labels` as skill wants them; for `reference` see `Forecasts`."""
     expected = frame["e_r"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     ranking = frame["ranking"].to_numpy() if "ranking" in frame.columns else None
     returns = frame["forward_return"].to_numpy()

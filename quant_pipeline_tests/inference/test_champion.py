@@ -109,12 +109,53 @@ def test_history_tells_what_was_live_when(tmp_path):
     assert history.events("GC=F")[2].as_of == days(12)
 
 
-def test_a_retried_run_records_nothing_new(tmp_path):
+def test_what_was_refused_since_does_not_hide_a_promotion_from_before_it(tmp_path):
+    """B replaces a champion that cannot answer from its training cutoff on, and C was refused after that cutoff."""
     history = ChampionHistory(tmp_path)
-    first = history.record("SPY", "a", YES, as_of=days(0), since=days(0))
-    before = (tmp_path / "SPY.jsonl").read_bytes()
-    assert history.record("SPY", "a", NO, as_of=days(0), since=days(1)) == first
-    assert (tmp_path / "SPY.jsonl").read_bytes() == before
+    history.record("SPY", "a", YES, as_of=days(0), since=days(0))
+    history.record("SPY", "c", NO, as_of=days(0), since=days(2))
+    history.record("SPY", "b", YES, as_of=days(1), since=days(1))
+    assert [history.live_at("SPY", days(day)) for day in (0.5, 1, 2, 3)] == ["a", "b", "b", "b"]
+    assert history.live_since("SPY", days(3)) == days(1)
+
+
+def test_a_rollback_is_live_from_then_and_was_live_before(tmp_path):
+    history = ChampionHistory(tmp_path)
+    for day, bundle in enumerate("aba"):
+        history.record("SPY", bundle, YES, as_of=days(0), since=days(day))
+    assert [history.live_at("SPY", days(day)) for day in (0, 1, 2)] == ["a", "b", "a"]
+    assert [history.live_since("SPY", days(day)) for day in (0, 1, 2)] == [days(0), days(1), days(2)]
+    assert [event.live for event in history.events("SPY")] == ["a", "b", "a"]
+
+
+def test_the_newest_decision_about_a_challenger_is_found(tmp_path):
+    history = ChampionHistory(tmp_path)
+    assert history.judged("SPY", "a", days(0)) is None
+    history.record("SPY", "a", YES, as_of=days(0), since=days(0))
+    history.record("SPY", "b", NO, as_of=days(1), since=days(1))
+    newest = history.record("SPY", "a", NO, as_of=days(0), since=days(2))
+    assert history.judged("SPY", "a", days(0)) == newest
+    assert history.judged("SPY", "b", days(0)) is None
+
+
+def test_an_experiment_that_only_tries_promotes_nothing():
+    tries = RULE.model_copy(update={"auto": False})
+    for met in (None, Rival(START, able=False), rival(1.0, 1.1)):
+        decision = decide(met, tries, now=days(1))
+        assert not decision.promote
+        assert decision.reason.startswith(
+            f"champion.auto is false; else it would have gone live: {decide(met, RULE, now=days(1)).reason}"
+        )
+    assert decide(rival(1.1, 1.0), tries, now=days(1)) == decide(rival(1.1, 1.0), RULE, now=days(1))
+
+
+def test_a_history_of_before_hands_could_promote_is_read(tmp_path):
+    history = ChampionHistory(tmp_path)
+    history.record("SPY", "a", YES, as_of=days(0), since=days(0))
+    path = tmp_path / "SPY.jsonl"
+    path.write_text(path.read_text().replace('"by_hand": false, ', ""))
+    assert "by_hand" not in path.read_text()
+    assert history.events("SPY")[0].by_hand is False
 
 
 def test_the_past_is_not_rewritten(tmp_path):

@@ -232,6 +232,20 @@ def test_a_window_with_problems_is_asked_for_again(store):
     assert all(start != march for _, start, _ in source.asked)
 
 
+def test_an_ingest_keeps_the_window_that_another_one_beside_it_has_to_ask_again(store):
+    """While one fetches, another comes and goes, an hour later by the clock; what it is told has problems."""
+    later = END + timedelta(hours=1)
+    run(Source(end=END - 3 * DAY), store)
+    other = Source(end=later, complain=lambda *_: True)
+    source = Source(end=END, fail=lambda *_: run(other, store, now=later) is None)
+    run(source, store)
+    (troubled,) = other.asked
+    for asked_again in (True, False):
+        third = Source(end=later)
+        run(third, store, now=later)
+        assert (troubled in third.asked) is asked_again
+
+
 class Killed(BaseException):
     """As `kill -9` would: nothing of ours catches it."""
 

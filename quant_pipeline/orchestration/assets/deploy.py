@@ -1,6 +1,5 @@
 """Group `deploy`: the bundle of a symbol, tested on the final span, and the champion that is live."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from quant_pipeline.models.preparation.preparation import Preparation
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.assets.models import model_key
 from quant_pipeline.orchestration.assets.preparation import primary_bars
+from quant_pipeline.orchestration.champions import history_rows, live_version
 from quant_pipeline.orchestration.clearance import require_cleared
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import fold_key, symbols
@@ -107,6 +107,7 @@ def _champion(house: House) -> dg.AssetsDefinition:
 
         symbol = context.partition_key
         require_cleared(context.instance, symbol, feature_audit)
+        now = house.workplace.now()
         event = judge_challenger(
             house.champions,
             house.workplace.bundles / symbol,
@@ -115,18 +116,14 @@ def _champion(house: House) -> dg.AssetsDefinition:
             house.experiment.champion,
             symbol=symbol,
             as_of=house.cutoff(symbol),
-            now=house.workplace.now(),
+            now=now,
         )
-        history = pl.DataFrame(
-            [
-                {"since": str(e.since), "as_of": str(e.as_of), "live": e.live, "challenger": e.challenger, "reason": e.reason}
-                for e in house.champions.events(symbol)
-            ]
-        )
+        holds = house.champions.promotion(symbol, now)
+        history = pl.DataFrame(history_rows(house.champions.events(symbol), holds))
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(hashlib.sha256(f"{event.live}{event.since}".encode()).hexdigest()),
+            data_version=live_version(holds),
             metadata={
-                "live": event.live,
+                "live": holds.challenger if holds else "nothing",
                 "promoted": event.promoted,
                 "reason": event.reason,
                 "history": dg.MetadataValue.md(markdown_table(history.tail(10))),
