@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -65,10 +66,10 @@ def test_relative_paths_of_the_environment_are_meant_from_here(quant, trained_ho
 
 
 def test_relative_places_of_bars_news_and_macro_are_meant_from_here(quant, home_of_nothing, tmp_path, monkeypatch):
-    from quant_pipeline import cli
+    from quant_pipeline.cli import choosing
 
     seen = {}
-    monkeypatch.setattr(cli, "open_house", lambda: seen.update(cli.os.environ) or home_of_nothing.house())
+    monkeypatch.setattr(choosing, "open_house", lambda: seen.update(os.environ) or home_of_nothing.house())
     places = dict.fromkeys(("QUANT_BARS", "QUANT_NEWS", "QUANT_MACRO"), "own")
     quant(home_of_nothing, "champions", SYMBOL, **places)
     assert {name: seen[name] for name in places} == dict.fromkeys(places, str(tmp_path / "own"))
