@@ -31,12 +31,12 @@ def report(
     choose(profile, experiment, bars)
     house = open_house()
     house.symbol(symbol)
-    title, rows, page = skill_rows(house, symbol)
-    if not (as_json or as_csv):
+    if not (as_json or as_csv):  # also of a symbol whose training was stopped by what they tell
         for line in warnings(house, symbol):
             console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
         if told := nothing_live(house, symbol):
             console.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
+    title, rows, page = skill_rows(house, symbol)
     if show(rows, title, as_json=as_json, as_csv=as_csv, figures=skill_figures(house, symbol)):
         console.print(f"report: {escape(place_of(house, page))}", highlight=False, soft_wrap=True)
 

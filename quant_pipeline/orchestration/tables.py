@@ -20,12 +20,14 @@ def show(rows: list[dict[str, Any]], title: str, console: Console) -> None:
 
     Text is shown as it is; what is to be coloured comes as `Text`.
     """
-    shown = _table(rows, title)
+    if title:
+        console.print(Text(title, "italic"), soft_wrap=True)
+    shown = _table(rows)
     least, most = Measurement.get(console, console.options.update(max_width=ENDLESS), shown)
     if not console.is_terminal:
         console.print(_Wide(shown, most), crop=False)
     else:
-        console.print(shown if least <= console.width else _blocks(rows, title))
+        console.print(shown if least <= console.width else _blocks(rows))
 
 
 class _Wide:
@@ -38,10 +40,10 @@ class _Wide:
         yield from console.render(self.content, options.update(width=self.width, max_width=self.width))
 
 
-def _table(rows: list[dict[str, Any]], title: str) -> Table:
+def _table(rows: list[dict[str, Any]]) -> Table:
     """One column per key of the first row, no narrower than its words; rows whose cells hold several lines are ruled off."""
     tall = any("\n" in str(value) for row in rows for value in row.values())
-    shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_lines=tall, pad_edge=False)
+    shown = Table(box=box.SIMPLE_HEAD, show_lines=tall, pad_edge=False)
     for name in rows[0] if rows else ["nothing here"]:
         shown.add_column(escape(name), min_width=max(map(len, name.split()), default=0), overflow="fold")
     for row in rows:
@@ -49,9 +51,9 @@ def _table(rows: list[dict[str, Any]], title: str) -> Table:
     return shown
 
 
-def _blocks(rows: list[dict[str, Any]], title: str) -> Group:
+def _blocks(rows: list[dict[str, Any]]) -> Group:
     """One line a cell, its name before it; a line of nothing after each row."""
-    lines: list[RenderableType] = [Text(title, "italic")] if title else []
+    lines: list[RenderableType] = []
     for row in rows:
         for name, value in row.items():
             lines.append(Text.assemble((" ".join(name.split()) or "about", "bold"), ": ", _joined(_cell(value))))

@@ -51,7 +51,7 @@ def test_a_missing_fold_names_the_command_that_makes_it_and_the_command_works(qu
 
 
 def test_without_a_report_the_command_is_named(quant, refused, home_of_nothing):
-    refused(quant(home_of_nothing, "report", SYMBOL), MissingUpstreamError, "quant train BTC-USD")
+    refused(quant(home_of_nothing, "report", SYMBOL), MissingUpstreamError, "quant train 'BTC-USD'")
 
 
 def flip(path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_wait_is_shown_with_what_it_is_for(monkeypatch):
     told = SimpleNamespace(records=[SimpleNamespace(event_log_entry=SimpleNamespace(dagster_event=waits))], cursor="after")
     monkeypatch.setattr(Instance, "get_records_for_run", lambda *_, **__: told)
     shown_now = threading.Event()
-    with ProgressView(Instance(), Console(file=io.StringIO())) as view:
+    with ProgressView(Instance(), Console(file=io.StringIO()), SIZES) as view:
         monkeypatch.setattr(view.progress, "update", lambda *_, now, **__: shown_now.set() if now == waits.message else None)
         view.listen(StageEvent(Stage("features", ("features",), "GC=F"), KEYS, "run-1"))
         assert shown_now.wait(10)
