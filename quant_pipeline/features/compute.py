@@ -88,7 +88,7 @@ def _check_unchanged(place: Place, given: dict[str, FloatArray], suspects: Seque
 def _works_in_place(spec: FeatureSpec, given: dict[str, FloatArray]) -> bool:
     tried = {name: given[name].copy() for name in spec.inputs if name in given}
     if len(tried) == len(spec.inputs):
-        spec.function(tried)
+        spec.raw(tried)
     return any(not np.array_equal(column, given[name], equal_nan=True) for name, column in tried.items())
 
 
@@ -114,7 +114,7 @@ def _compute(tasks: Sequence[Task], settings: FeatureSettings) -> FloatArray:
     out = np.empty((len(tasks), place.columns["close"].size))
     for first in range(0, out.shape[1], size):
         start = max(0, first - need + 1)
-        raw = tasks[0].spec.function({name: column[start : first + size] for name, column in columns.items()})
+        raw = tasks[0].spec.raw({name: column[start : first + size] for name, column in columns.items()})
         for values, task in zip(out, tasks, strict=True):
             values[first : first + size] = task.spec.finish(raw, settings)[first - start :]
     return out

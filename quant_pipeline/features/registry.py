@@ -134,7 +134,11 @@ class FeatureSpec:
         """(n,) values of the feature over (n,) columns; NaN only while too few bars came before."""
         if not next(iter(columns.values())).size:
             return np.empty(0)
-        return self.finish(self.function(columns), settings)
+        return self.finish(self.raw(columns), settings)
+
+    def raw(self, columns: Columns) -> FloatArray:
+        """What `function` makes of the columns; the frame of this call tells whoever watches which feature is running."""
+        return self.function(columns)
 
     def finish(self, values: FloatArray, settings: FeatureSettings) -> FloatArray:
         """This feature of what `function` returned, with the z-score where it wants one."""

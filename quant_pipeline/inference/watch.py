@@ -14,46 +14,38 @@ import inspect
 import os
 import re
 import sys
-import sysconfig
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType
+from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
-from quant_pipeline import plugins
+from quant_pipeline.inference import outside
 
-PACKAGE = Path(__file__).parents[1]
-CODE = {".py", ".pyc", ".so", ".pyd", ".dylib", ".dll", ".nbi", ".nbc"}
-LIBRARIES = tuple(
-    sorted(
-        {os.path.realpath(place) + os.sep for place in (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix)} - {"//"}
-    )
-)
-STANDARD = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
-SYSTEM = ("/usr/share/zoneinfo/", "/etc/localtime", "/proc/", "/sys/", "/dev/")
-MEMORY = "/dev/shm/"  # noqa: S108 - the one place below /dev where files of a user lie
-OWN, SETTINGS = str(PACKAGE) + os.sep, str(PACKAGE / "config") + os.sep
 CALLS = {
     "sqlite3.connect", "socket.connect", "socket.getaddrinfo", "urllib.Request", "subprocess.Popen", "os.system",
     "os.posix_spawn", "os.exec",
 }  # fmt: skip
+FOREIGN = {"ctypes.dlopen", "ctypes.dlsym"}
+"""Through these anything can be opened; libraries are made of them."""
 NATIVE = {
     "polars", "duckdb", "pyarrow", "h5py", "pandas", "deltalake", "tables", "netCDF4", "zarr", "xarray", "connectorx",
     "safetensors",
 }  # fmt: skip
 READER = re.compile(
-    r"(read_|scan_|open_|from_(csv|parquet|arrow|query)|parquet_|load_)\w+|connect|sql|query|query_df|execute|memory_map|OSFile|File"
-    r"|ParquetFile|ParquetDataset|dataset|open|input_stream|safe_open|SQLContext|DuckDBPyConnection|DeltaTable|Dataset|HDFStore|ExcelFile"
+    r"(read_|scan_|open_|parquet_|load_)\w+|from_(csv|parquet|arrow|query|file|uri|path|json)\w*|connect|sql|query|query_df|execute"
+    r"|executemany|execute_global|table_function|memory_map|OSFile|File|ParquetFile|ParquetDataset|dataset|open|input_stream|safe_open"
+    r"|SQLContext|DuckDBPyConnection|DuckDBPyRelation|DeltaTable|Dataset|HDFStore|ExcelFile|\w*FileSystem"
 )
-PATH = re.compile(r"[./\\\\*]")
+BY_NAME = re.compile(r"\w*(from|read|load|open|scan|map)_?(file|path|csv|parquet|arrow|ipc|json|npy|model)\w*")
+"""Functions of native code, of which no argument can be seen, that say by their names what they do."""
 FILE_IN_SQL = re.compile(r"(read|scan)_\w+\s*\(|'[^']*[./][^']*'|\battach\b", re.IGNORECASE)
 BY_NEW = {"safe_open", "OSFile"}
 """Native classes without an `__init__` to wrap, which nobody asks for as types."""
-SQL = {"sql", "query", "query_df", "execute"}
-_LONGEST = 4_096
-"""Characters of a path."""
+SQL = {"sql", "query", "query_df", "execute", "executemany", "execute_global"}
+_IMMUTABLE = 1 << 8
+"""Flag of a class of native code that takes no new methods (`Py_TPFLAGS_IMMUTABLETYPE`)."""
 
 
 class Access(NamedTuple):
@@ -67,14 +59,16 @@ class Access(NamedTuple):
 class Watch:
     """Hears every opening in this process while `listening`; installed once, before any feature module is imported."""
 
-    def __init__(self, names: Callable[[CodeType], str | None]) -> None:
+    def __init__(self, names: Callable[[FrameType], str | None], code: Sequence[str] = ()) -> None:
+        """`names` tells which feature a frame runs; `code` is where modules outside the package that register some lie."""
         self.found: dict[Access, None] = {}
         self.calls = True
         """Whether names of files handed to libraries are heard too: that looks at every call, and takes four times as long."""
-        self._names, self._on = names, False
+        self._names, self._code, self._on = names, tuple(code), False
         self._wrapped: set[str] = set()
         for module in sorted(NATIVE & set(sys.modules)):
             self._wrap(module)
+        importlib.import_module = self._importing(importlib.import_module)
         sys.addaudithook(self._hear)
 
     @contextmanager
@@ -94,21 +88,47 @@ class Watch:
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "import":
             self._import(arguments[0])
-        elif self._on and event == "open" and _reads(*arguments) and not _allowed(arguments[0]):
+        elif self._on and event == "open" and outside.reads(*arguments) and not self._allowed(os.fsdecode(arguments[0])):
             self._note(os.path.realpath(os.fsdecode(arguments[0])))
-        elif self._on and event in CALLS:
+        elif self._on and (event in CALLS or (event in FOREIGN and _asked_by_user(inspect.currentframe()))):
             self._note(f"{event}: {_told(arguments)}")
 
-    def _called(self, frame: FrameType, event: str, _: object) -> None:
+    def _allowed(self, text: str) -> bool:
+        if outside.allowed(text):
+            return True
+        place = os.path.realpath(text)
+        return Path(place).suffix in outside.CODE and place.startswith(self._code)
+
+    def _called(self, frame: FrameType, event: str, native: object) -> None:
         """A library that is handed the name of a file by code that is no library's reads it, in whatever way."""
         if event != "call" or not self._on:  # first of all: most events are returns, and calls of native functions
+            if event == "c_call" and self._on and _names_files(native.__name__):  # type: ignore[attr-defined]
+                self._call_native(frame, native)
             return
         caller, called = frame.f_back, frame.f_code
-        if caller is None or not _hands_over(caller.f_code.co_filename, called.co_filename):
+        if caller is None or not outside.hands_over(caller.f_code.co_filename, called.co_filename):
             return
-        for value in [frame.f_locals.get(name) for name in _arguments(called)]:
-            if isinstance(value, str | os.PathLike) and _is_file(value) and not _allowed(value):
-                self._note(os.path.realpath(value))
+        given = frame.f_locals
+        for name in outside.arguments(called):
+            for text in outside.texts(given.get(name)):
+                if outside.is_file(text) and not self._allowed(text):
+                    self._note(os.path.realpath(text))
+
+    def _call_native(self, frame: FrameType, native: Any) -> None:
+        """Nothing tells with what a native function is called: one that reads files by its name, and is no standard one, did."""
+        file = frame.f_code.co_filename
+        if not _of_standard(native) and file != __file__ and not outside.of_library(file):
+            self._note(f"{native.__name__}{' of ' + native.__module__ if native.__module__ else ''}, a native function")
+
+    def _importing(self, load: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
+        """`importlib.import_module`, which raises no event for the module itself."""
+
+        @functools.wraps(load)
+        def importing(name: str, package: str | None = None) -> ModuleType:
+            self._import(name)
+            return load(name, package)
+
+        return importing
 
     def _import(self, name: str) -> None:
         """A native reader that is imported late is loaded here first, so that whoever asked for it gets it wrapped."""
@@ -136,18 +156,42 @@ class Watch:
         for name, value in list(vars(module).items()):
             if not READER.fullmatch(name) or not callable(value) or getattr(value, "tells", False) is True:
                 continue
-            if isinstance(value, type) and name not in BY_NEW:
+            if isinstance(value, type) and name not in BY_NEW and not name.endswith("FileSystem"):
                 self._wrap_class(f"{top}.{name}", value)
-            else:
+            elif not isinstance(value, type) or name in BY_NEW:
                 setattr(module, name, made.setdefault(id(value), self._telling(f"{top}.{name}", value)))
+            elif value.__flags__ & _IMMUTABLE and str(getattr(module, "__file__", None)).endswith(
+                ".py"
+            ):  # native modules need their own
+                setattr(module, name, made.setdefault(id(value), self._telling_class(f"{top}.{name}", value)))
 
     def _wrap_class(self, name: str, reader: type) -> None:
         """Let constructor and queries of a class tell; one of native code may refuse, and has functions beside it."""
-        for method in ("__init__", *sorted(SQL)):
-            made = vars(reader).get(method)
-            if made is not None and not getattr(made, "tells", False):
+        for method, made in list(vars(reader).items()):
+            if (method == "__init__" or READER.fullmatch(method)) and not getattr(made, "tells", False):
                 with suppress(TypeError):
-                    setattr(reader, method, self._telling(name if method == "__init__" else f"{name}.{method}", made))
+                    setattr(reader, method, self._telling_method(name if method == "__init__" else f"{name}.{method}", made))
+
+    def _telling_method(self, name: str, made: Any) -> Any:
+        if isinstance(made, staticmethod | classmethod):
+            telling = type(made)(self._telling(name, made.__func__))
+            telling.tells = True  # type: ignore[union-attr]
+            return telling
+        return self._telling(name, made) if callable(made) else made
+
+    def _telling_class(self, name: str, native: type) -> type:
+        """A class in the stead of one that takes no new methods: what is an instance of one is one of both."""
+
+        class Both(type(native)):  # type: ignore[misc]
+            def __instancecheck__(cls, one: object) -> bool:
+                return isinstance(one, native)
+
+            def __subclasscheck__(cls, one: type) -> bool:
+                return issubclass(one, native)
+
+        readers = {method: inspect.getattr_static(native, method) for method in dir(native) if READER.fullmatch(method)}
+        telling = {method: self._telling_method(f"{name}.{method}", made) for method, made in readers.items()}
+        return Both(native.__name__, (native,), {**telling, "tells": True, "__module__": native.__module__})
 
     def _telling(self, name: str, reader: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(reader, updated=())
@@ -160,79 +204,50 @@ class Watch:
         return telling
 
     def _look(self, name: str, arguments: tuple[Any, ...]) -> None:
-        given = next((os.fsdecode(one) for one in arguments if isinstance(one, str | os.PathLike)), None)
-        if given is None:
-            return
-        if name.rpartition(".")[2] in SQL:
-            if FILE_IN_SQL.search(given):
-                self._note(f"{name}: {given}")
-        elif PATH.search(given) and not _allowed(given):
-            self._note(given if "://" in given else os.path.realpath(given))
+        """Of the texts among the arguments, the first is what is read; others may be, where they name what is there."""
+        sql = name.rpartition(".")[2] in SQL
+        first = None if sql else next((os.fsdecode(one) for one in arguments if isinstance(one, str | os.PathLike)), None)
+        for text in outside.texts(arguments):
+            if sql and FILE_IN_SQL.search(text):
+                self._note(f"{name}: {text}")
+            elif ((text == first and outside.PATH.search(text)) or outside.is_place(text)) and not self._allowed(text):
+                self._note(text if "://" in text else os.path.realpath(text))
 
     def _note(self, what: str) -> None:
         self.found.setdefault(Access(*self._culprit(inspect.currentframe()), what))
 
     def _culprit(self, frame: FrameType | None) -> tuple[str, str]:
-        """The feature whose function is on the stack, else the innermost function that is no library's."""
-        nearest = ("an unknown thread", "")
+        """The feature that is running, and its own line; else the innermost function that is no library's."""
+        nearest, place = ("an unknown thread", ""), ""
         while frame is not None:
-            file = frame.f_code.co_filename
-            name = self._names(frame.f_code)
+            name = self._names(frame)
             if name is not None:
-                return name, f"{file}:{frame.f_lineno}"
-            if not nearest[1] and file != __file__ and Path(file).suffix == ".py" and not _of_library(file):
-                nearest = (f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}", f"{file}:{frame.f_lineno}")
+                return name, place
+            file = frame.f_code.co_filename
+            if file != __file__ and Path(file).suffix == ".py" and not outside.of_library(file):
+                place = f"{file}:{frame.f_lineno}"
+                nearest = nearest if nearest[1] else (f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}", place)
             frame = frame.f_back
         return nearest
 
 
-@functools.cache
-def _of_library(file: str) -> bool:
-    return os.path.realpath(file).startswith(LIBRARIES) and not _ours(os.path.realpath(file))
+def _of_standard(native: Any) -> bool:
+    """Whether a native function is one of the standard library's; a static method does not tell whose it is."""
+    owner = native.__self__ if isinstance(native.__self__, type) else type(native.__self__)
+    module = native.__module__ or (owner.__module__ if native.__self__ is not None else "")
+    return module.partition(".")[0] in sys.stdlib_module_names
 
 
 @functools.cache
-def _hands_over(caller: str, called: str) -> bool:
-    """Whether code of the file `caller`, no library's, calls a library; the standard one only names files, or tells by itself.
-
-    By names of files: it is asked at every call, and a code object's hash is that of all its constants.
-    """
-    standard = called.startswith(("<frozen", STANDARD)) and "site-packages" not in called
-    return not standard and caller != __file__ and not _of_library(caller) and _of_library(called)
+def _names_files(name: str) -> bool:
+    return BY_NAME.fullmatch(name) is not None
 
 
-@functools.cache
-def _arguments(code: CodeType) -> tuple[str, ...]:
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-
-
-def _is_file(value: str | os.PathLike[str]) -> bool:
-    return len(os.fspath(value)) < _LONGEST and Path(value).is_file()
-
-
-def _ours(place: str) -> bool:
-    """Whether it lies in the package or with the plugins, which may lie among the libraries."""
-    return place.startswith((OWN, *(os.path.realpath(folder) + os.sep for folder in plugins.folders())))
-
-
-def _reads(path: object, mode: str | None, flags: int) -> bool:
-    """Whether a file is opened to be read."""
-    if not isinstance(path, str | bytes | os.PathLike):
-        return False
-    if Path(os.fsdecode(path)).is_dir():
-        return False  # a library tries whether its cache can be written
-    return set(mode) & set("r+") != set() if mode else flags & os.O_ACCMODE != os.O_WRONLY
-
-
-def _allowed(path: object) -> bool:
-    """Code, settings, libraries and what the system keeps: they hold no table of a user's."""
-    place = os.path.realpath(os.fsdecode(path))  # type: ignore[arg-type]
-    suffix = Path(place).suffix
-    if suffix in CODE:
-        return True
-    if _ours(place):  # a user's own table may lie in it
-        return suffix == ".yaml" and place.startswith(SETTINGS)
-    return place.startswith((*LIBRARIES, *SYSTEM)) and not place.startswith(MEMORY)
+def _asked_by_user(frame: FrameType | None) -> bool:
+    """Whether code that is no library's asked for what the innermost functions of the standard library do."""
+    while frame is not None and (frame.f_code.co_filename == __file__ or outside.standard(frame.f_code.co_filename)):
+        frame = frame.f_back
+    return frame is not None and not outside.of_library(frame.f_code.co_filename)
 
 
 def _told(arguments: tuple[Any, ...]) -> str:

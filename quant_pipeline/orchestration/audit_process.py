@@ -7,14 +7,15 @@ of features is imported at the top of this module: `main` listens to what they o
 from __future__ import annotations
 
 import importlib
-import inspect
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from quant_pipeline.inference.watch import Watch
 from quant_pipeline.orchestration import processes
 
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, FrameType
 
     from quant_pipeline.inference.gate import Remaker
     from quant_pipeline.orchestration.house import House
@@ -48,6 +49,27 @@ class Remade:
     rows: list[pl.DataFrame]
     faults: list[pl.DataFrame]
     accesses: list[list[str]]
+
+
+@dataclass
+class Running:
+    """Tells which features a frame computes: those of one function, whatever code it shares with others."""
+
+    code: CodeType | None = None
+    names: dict[int, str] = field(default_factory=dict)
+
+    def learn(self, families: Sequence[str]) -> None:
+        """From now on know the features of `families`."""
+        from quant_pipeline.features.registry import FeatureSpec, specs
+
+        self.code = FeatureSpec.raw.__code__
+        for spec in specs(families):
+            one = id(spec.function)
+            self.names[one] = f"{self.names[one]}, {spec.name}" if one in self.names else spec.name
+
+    def __call__(self, frame: FrameType) -> str | None:
+        """Names of the features that `frame` computes; None where it is none that does."""
+        return self.names.get(id(frame.f_locals["self"].function)) if frame.f_code is self.code else None
 
 
 def remake_rows(
@@ -116,17 +138,17 @@ def _finish(process: subprocess.Popen[bytes], folder: Path) -> Remade:
 
 def main(folder: Path) -> None:
     """Make the rows that `request.json` in `folder` asks for, and leave them there."""
-    features: dict[CodeType, str] = {}
-    watch = Watch(features.get)
     asked = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    running = Running()
+    watch = Watch(running, _code(asked["modules"]))
     with watch.listening():
         _import(asked["modules"])
     remaker = _remaker(asked, watch)
-    features.update(_functions(remaker.desk.experiment.features.families))
+    running.learn(remaker.desk.experiment.features.families)
     try:
         _make(remaker, asked["moments"], set(asked["raw"]), folder, watch)
     except Exception as error:  # noqa: BLE001 - whatever a feature raises is told as its fault
-        who = next((features[code] for code in _codes(error) if code in features), "features")
+        who = next((name for name in map(running, _frames(error)) if name is not None), "features")
         (folder / "failed.json").write_text(json.dumps([who, f"{type(error).__name__}: {error}"]), encoding="utf-8")
     (folder / "accesses.json").write_text(json.dumps(list(watch.found)), encoding="utf-8")
 
@@ -149,13 +171,25 @@ def _make(remaker: Remaker, moments: Sequence[str], raw: set[str], folder: Path,
             pl.concat(rows, how="diagonal").write_parquet(folder / "row.parquet")
 
 
-def _codes(error: BaseException) -> list[CodeType]:
-    """Code of every function between where `error` was caught and where it was raised."""
-    codes, trace = [], error.__traceback__
+def _frames(error: BaseException) -> list[FrameType]:
+    """Every function between where `error` was caught and where it was raised."""
+    frames, trace = [], error.__traceback__
     while trace is not None:
-        codes.append(trace.tb_frame.f_code)
+        frames.append(trace.tb_frame)
         trace = trace.tb_next
-    return codes
+    return frames
+
+
+def _code(modules: Sequence[str]) -> list[str]:
+    """Where the code of `modules` lies, each within its package: it may be outside the package and the plugins' folders."""
+    places: list[str] = []
+    for name in sorted({name.partition(".")[0] for name in modules}):
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations:
+            places += [place + os.sep for place in spec.submodule_search_locations]
+        elif spec is not None:
+            places += [place for place in (spec.origin, spec.cached) if place]
+    return [os.path.realpath(place) + os.sep * place.endswith(os.sep) for place in places]
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -191,18 +225,6 @@ def _finished(house: House, symbol: str) -> tuple[dict[str, pl.DataFrame], dict[
 
 def _stored(path: Path) -> pl.DataFrame:
     return read_parquet(path, "run the same command again")
-
-
-def _functions(families: Sequence[str]) -> dict[CodeType, str]:
-    """Names of the features that each function computes, by its code."""
-    from quant_pipeline.features.registry import specs
-
-    names: dict[CodeType, str] = {}
-    for spec in specs(families):
-        code = getattr(inspect.unwrap(spec.function), "__code__", None)
-        if code is not None:
-            names[code] = f"{names[code]}, {spec.name}" if code in names else spec.name
-    return names
 
 
 if __name__ == "__main__":
