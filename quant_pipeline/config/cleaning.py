@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 import pydantic
@@ -12,6 +12,7 @@ import pydantic
 from quant_pipeline.config.model import Settings
 
 _WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)")
+_EARLIEST, _AHEAD = date(1980, 1, 1), timedelta(days=366)  # no bar is older; splits are announced some months before
 _LARGEST = 60  # YAML reads an unquoted 3:2 as 182 (base 60), and no company splits 61:1 in one step
 
 
@@ -29,6 +30,23 @@ class Adjustment(Settings):
 
     date: date
     ratio: float | Literal["none"]
+
+    @pydantic.field_validator("date", mode="before")
+    @classmethod
+    def _no_count(cls, value: object) -> object:
+        if isinstance(value, int | float):
+            message = "a date such as 2020-08-31"
+            raise ValueError(message)  # noqa: TRY004 - pydantic makes our error of this one only
+        return value
+
+    @pydantic.field_validator("date")
+    @classmethod
+    def _of_our_time(cls, value: date) -> date:
+        latest = datetime.now(UTC).date() + _AHEAD
+        if not _EARLIEST <= value <= latest:
+            message = f"a date from {_EARLIEST} to {latest}"
+            raise ValueError(message)
+        return value
 
     @pydantic.field_validator("ratio", mode="before")
     @classmethod

@@ -15,8 +15,8 @@ from zoneinfo import available_timezones
 import pydantic
 
 from quant_pipeline.config.feature_sets import DEFAULT
-from quant_pipeline.config.macro_series import wrong_hour, wrong_lag
-from quant_pipeline.config.model import Duration, Settings, Timeframe, read_yaml
+from quant_pipeline.config.macro_series import unknown_series, wrong_hour, wrong_lag
+from quant_pipeline.config.model import Duration, NonEmpty, Settings, Timeframe, read_yaml
 from quant_pipeline.config.selection import SelectionSettings
 from quant_pipeline.config.timeframes import LADDER
 from quant_pipeline.errors import ConfigError
@@ -26,6 +26,7 @@ HOLDOUT = "holdout"
 CENTURY = 36_500
 """Most days that a setting may name."""
 _LONGEST_NAME = 200
+_MOST_BARS = 100_000  # 11 years of hours: no longer span of bars is looked at for one value
 FEWEST_GROUPS = 3
 """Of a combinatorial scheme: of two, each pair is everything."""
 
@@ -45,7 +46,7 @@ class FeatureSettings(Settings):
     families: tuple[str, ...]
     coarse: tuple[Timeframe, ...] = ()
     others_max_age: Duration = timedelta(days=4)
-    zscore_window: int = pydantic.Field(default=500, ge=2)
+    zscore_window: int = pydantic.Field(default=500, ge=2, le=_MOST_BARS)
     zscore_min_periods: int = pydantic.Field(default=50, ge=2)
 
     @pydantic.model_validator(mode="after")
@@ -116,7 +117,7 @@ class NewsSettings(Settings):
     `timezone` is that of times in a news file that carry none, such as America/New_York.
     """
 
-    encoder: str = "minilm"
+    encoder: NonEmpty = "minilm"
     delay: Annotated[Duration, pydantic.Field(ge=timedelta(0))] = timedelta(minutes=1)
     timezone: str | None = None
 
@@ -144,8 +145,8 @@ class MacroSettings(Settings):
     @pydantic.model_validator(mode="after")
     def _possible(self) -> Self:
         against = (
-            *(wrong_lag(series, days) for series, days in self.lag_days.items()),
-            *(wrong_hour(series, at) for series, at in self.hours.items()),
+            *(wrong_lag(series, days) or unknown_series(series) for series, days in self.lag_days.items()),
+            *(wrong_hour(series, at) or unknown_series(series) for series, at in self.hours.items()),
         )
         wrong = [why for why in against if why is not None]
         if wrong:
@@ -156,7 +157,7 @@ class MacroSettings(Settings):
 class FoundationSettings(Settings):
     """Chronos-Bolt embeddings of the last `context` primary closes: a local folder or hub id, or null for none."""
 
-    model: str | None = None
+    model: NonEmpty | None = None
     context: int = pydantic.Field(default=512, ge=16, le=8_192)
     horizon: int = pydantic.Field(default=5, ge=1, le=64)
 
@@ -220,7 +221,7 @@ class DriftSettings(Settings):
     psi: float = pydantic.Field(default=0.25, gt=0)
     wasserstein: float = pydantic.Field(default=0.5, gt=0)
     share: float = pydantic.Field(default=0.45, gt=0, le=1)
-    recent_bars: int = pydantic.Field(default=500, ge=50)
+    recent_bars: int = pydantic.Field(default=500, ge=50, le=_MOST_BARS)
     cooldown: Duration = timedelta(hours=24)
 
 
@@ -278,8 +279,11 @@ class Experiment(Settings):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [model.name for model in self.models]
-        coarse = self.features.coarse
+        coarse, families = self.features.coarse, self.features.families
         problems = {
+            "features.families names a family, or foundation.model a model": not families and not self.foundation.model,
+            "features.families names each family once": len(set(families)) < len(families),
+            "calibration.methods names each method once": len(set(methods := self.calibration.methods)) < len(methods),
             "features.coarse names no rung of ladder": not set(coarse).isdisjoint(self.ladder),
             "ladder and features.coarse name each rung once": any(len(set(one)) < len(one) for one in (self.ladder, coarse)),
             f"primary {self.primary} stands in ladder {list(self.ladder)}": self.primary not in self.ladder,

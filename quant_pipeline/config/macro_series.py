@@ -116,6 +116,11 @@ def wrong_lag(series: str, days: int) -> str | None:
     return f"{known.lag_days} days or more for {series}, since {known.because}: less is look-ahead"
 
 
+def unknown_series(series: str) -> str | None:
+    """Why a setting of `series` would do nothing; None where its figures are read."""
+    return None if series in PUBLICATIONS else f"only series that are read ({', '.join(PUBLICATIONS)}), not {series}"
+
+
 def wrong_hour(series: str, at: time) -> str | None:
     """Why `at` in New York cannot be when `series` is released; None where it can."""
     if at.tzinfo is not None:

@@ -34,6 +34,7 @@ def _duration(value: object) -> object:
 
 Timeframe = Annotated[str, pydantic.AfterValidator(_timeframe)]
 """A rung's name, such as 15m."""
+NonEmpty = Annotated[str, pydantic.Field(min_length=1)]
 Duration = Annotated[timedelta, pydantic.BeforeValidator(_duration)]
 """A span, written 30m, 5h, 2d or 1w."""
 

@@ -12,8 +12,9 @@ from typing import Annotated, Literal, Self
 import pydantic
 
 from quant_pipeline.config.cleaning import Adjustment, CleaningRules, DropLimits, each_date_once
-from quant_pipeline.config.model import Settings, read_yaml
+from quant_pipeline.config.model import NonEmpty, Settings, read_yaml
 from quant_pipeline.config.timeframes import duration, minutes
+from quant_pipeline.config.zones import clock_of
 from quant_pipeline.errors import ConfigError
 
 DEFAULT_UNIVERSE = Path(__file__).with_name("universe.yaml")
@@ -92,6 +93,12 @@ def _time_format(value: str | None) -> str | None:
     return value
 
 
+def _clock(value: str | None) -> str | None:
+    if value is not None:
+        clock_of(value)
+    return value
+
+
 class FileFormat(Settings):
     """How the user's own bar files are written; every convention is explicit, and what a file shows otherwise is refused.
 
@@ -115,14 +122,24 @@ class FileFormat(Settings):
 
     columns: Annotated[dict[str, str], pydantic.BeforeValidator(_keys_as_text)] = pydantic.Field(default_factory=dict)
     interval: Annotated[str, pydantic.AfterValidator(file_interval)] = "1m"
-    symbol: Annotated[str | None, pydantic.BeforeValidator(_number_as_text)] = None
-    timezone: str | None = None
+    symbol: Annotated[NonEmpty | None, pydantic.BeforeValidator(_number_as_text)] = None
+    timezone: Annotated[str | None, pydantic.AfterValidator(_clock)] = None
     time_format: Annotated[str | None, pydantic.AfterValidator(_time_format)] = None
     stamp: str = pydantic.Field(default="open", pattern="^(open|close)$")
     volume: str = pydantic.Field(default="real", pattern="^(real|tick|absent)$")
     header: bool = True
     skip_lines: int = pydantic.Field(default=0, ge=0, le=1_000)
     decimal: Literal[".", ","] = "."
+
+    @pydantic.field_validator("columns")
+    @classmethod
+    def _each_once(cls, columns: dict[str, str]) -> dict[str, str]:
+        meant = list(columns.values())
+        many = next((ours for ours in meant if meant.count(ours) > 1 + (ours == "timestamp")), None)
+        if many:
+            message = f"one column for each of ours, at most two for timestamp (date and time): {meant.count(many)} are {many}"
+            raise ValueError(message)
+        return columns
 
     @property
     def native(self) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 
+from quant_pipeline.config.zones import clock_of
 from quant_pipeline.errors import ConfigError, DataError
 from quant_pipeline.sources.epochs import EARLIEST, from_epochs, latest, span_told, where
+from quant_pipeline.sources.spelling import format_mend, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
 _OFFSET = r"(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
 _AFTER_TIME = r"(?::\d{2}(?:\.\d+)?|T\d{4,6})\s*"  # so that the day of 2025-07-01 is no offset
 _FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y%m%d %H:%M:%S%.f", "%Y%m%d %H%M%S", "%Y%m%d %H:%M", "%Y-%m-%d")
-_BROKER = re.compile(r"(.+?)([+-]\d{1,2})h")  # America/New_York+7h
-_YEAR_LAST = re.compile(r"\d{1,2}([./-])\d{1,2}\1(\d{4}|\d{2})\b")
-_HOUR = re.compile(r"%-?[HI]")
-_MINUTE = re.compile(r"%-?[MTRXc]")
 _SUMMER_TIME = 60  # minutes by which the offsets of one zone differ over a year
 _SHOWN = 3
+
+
+def _correct(_: str) -> str:
+    return "correct or remove the row"
 
 
 def to_utc(
@@ -90,20 +89,16 @@ def _from_datetimes(values: pl.Series, timezone: str | None, thing: str) -> pl.S
 
 
 def _from_format(values: pl.Series, timezone: str | None, thing: str, form: str, lines: pl.Series) -> pl.Series:
-    text = values.str.strip_chars()
-    chrono = form.replace(".%f", "%.f")  # %f alone counts nanoseconds there
-    if _HOUR.search(form) and not _MINUTE.search(form):  # which polars refuses: the hour is a whole one
-        text, chrono = text + " 00", f"{chrono} %M"
-    zoned = "%z" in form
     try:
-        read = text.str.to_datetime(chrono, time_unit="us", time_zone="UTC" if zoned else None, strict=False, ambiguous="raise")
+        read = written(values, form)
     except pl.exceptions.PolarsError as error:
         raise ConfigError(
             "files.time_format", found=f"{form!r} ({str(error).splitlines()[0]})", wanted="a format that tells date and time",
             mend='write it in universe.yaml with directives such as "%d.%m.%Y %H:%M:%S", or export the time as ISO 8601 text',
         ) from None  # fmt: skip
-    refuse_text(values, read, thing, f"a time written {form} (`files.time_format`)", lines)
-    return read if zoned else _localise(read, timezone, thing)
+    mend = format_mend if read.null_count() == len(read) else _correct
+    refuse_text(values, read, thing, f"a time written {form} (`files.time_format`)", lines, mend)
+    return read if "%z" in form else _localise(read, timezone, thing)
 
 
 def _from_text(values: pl.Series, timezone: str | None, thing: str, lines: pl.Series) -> pl.Series:
@@ -126,20 +121,8 @@ def _parsed(text: pl.Series, thing: str, lines: pl.Series) -> pl.Series:
         parsed = parsed.fill_null(plain.str.strip_chars().str.to_datetime(form, time_unit="us", strict=False))
         if parsed.null_count() == text.null_count():
             return parsed
-    refuse_text(text, parsed, thing, "a time such as 2025-07-01 09:30:00+00:00, or an epoch", lines, _way_out)
+    refuse_text(text, parsed, thing, "a time such as 2025-07-01 09:30:00+00:00, or an epoch", lines, format_mend)
     return parsed
-
-
-def _way_out(text: str) -> str:
-    """How to have a time read that is written in another way than ours."""
-    setting = "`files.time_format` of the symbol in universe.yaml to how the times are written, as strptime does"
-    day = _YEAR_LAST.match(text)
-    if day is None:
-        return f"correct or remove the row, or set {setting}"
-    year = "%Y" if len(day[2]) == len("2025") else "%y"
-    date = [day[1].join(form) for form in (("%d", "%m", year), ("%m", "%d", year))]
-    time = "" if len(text) == day.end() else " %H:%M:%S" + (".%f" if re.search(r"\.\d+$", text[day.end() :]) else "")
-    return f'set {setting}: "{date[0]}{time}" where the day comes first, "{date[1]}{time}" where the month does'
 
 
 def _offsets(text: pl.Series, offset: pl.Series, thing: str) -> pl.Series:
@@ -174,7 +157,10 @@ def _localise(local: pl.Series, timezone: str | None, thing: str) -> pl.Series:
             thing, found=f"{local.drop_nulls().first()!s} without a time zone", wanted="timestamps with a time zone",
             mend="set `files.timezone` of the symbol in universe.yaml to the zone of the file, such as UTC or America/New_York",
         )  # fmt: skip
-    zone, ahead = _clock(timezone)
+    try:
+        zone, ahead = clock_of(timezone)
+    except ValueError as error:
+        raise ConfigError("files.timezone", found=repr(timezone), wanted=str(error), mend="edit universe.yaml") from None
     local = local - ahead
     placed = local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
     lost = (local.is_not_null() & placed.is_null()).arg_true()
@@ -187,23 +173,9 @@ def _localise(local: pl.Series, timezone: str | None, thing: str) -> pl.Series:
     return placed.dt.convert_time_zone("UTC")
 
 
-def _clock(timezone: str) -> tuple[str, timedelta]:
-    """Zone, and how far the clock runs ahead of it."""
-    broker = _BROKER.fullmatch(timezone)
-    zone, hours = (broker[1], int(broker[2])) if broker else (timezone, 0)
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(
-            "files.timezone", found=repr(timezone),
-            wanted="a zone such as America/New_York, or hours beside one: America/New_York+7h", mend="edit universe.yaml",
-        ) from None  # fmt: skip
-    return zone, timedelta(hours=hours)
-
-
 def refuse_text(
     before: pl.Series, after: pl.Series, thing: str, wanted: str, lines: pl.Series,
-    mend: Callable[[str], str] = lambda _: "correct or remove the row",
+    mend: Callable[[str], str] = _correct,
 ) -> None:  # fmt: skip
     """Raise `DataError` for the first row that has a value in `before` and none in `after`; `mend` sees that value."""
     lost = (before.is_not_null() & after.is_null()).arg_true()

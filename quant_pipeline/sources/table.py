@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,10 +90,15 @@ def _read_csv(text: bytes, name: str, settings: FileFormat) -> Table:
     separator = max(_SEPARATORS, key=head[0].count)
     if settings.header:
         _check_header(head, name, settings)
-    _check_last_line(body, len(_fields(head[0])), name)
-    frame = pl.read_csv(
-        body, separator=separator, infer_schema=False, null_values=_ABSENT_TEXT, has_header=settings.header, raise_if_empty=True
-    )
+    check_end(body, name)
+    try:
+        frame = pl.read_csv(
+            body, separator=separator, infer_schema=False, null_values=_ABSENT_TEXT, has_header=settings.header,
+            raise_if_empty=True,
+        )  # fmt: skip
+    except pl.exceptions.ComputeError:
+        _check_widths(body, separator, name, settings)
+        raise
     if not settings.header:
         frame = frame.rename({column: str(position) for position, column in enumerate(frame.columns, 1)})
     first = settings.skip_lines + settings.header + 1
@@ -118,14 +125,32 @@ def _check_header(head: list[str], name: str, settings: FileFormat) -> None:
         )  # fmt: skip
 
 
-def _check_last_line(body: bytes, width: int, name: str) -> None:
-    """Refuse a last line that is cut: its last number may be cut, too, and would pass for another."""
-    rest = body[body.rfind(b"\n") + 1 :].decode(errors="replace")
-    if 0 < len(_fields(rest)) < width:
+def check_end(text: bytes, name: str) -> None:
+    """Refuse a last line without an end where others have one: its last value may be cut, and would pass for another."""
+    rest = text[text.rfind(b"\n") + 1 :]
+    if rest.strip() and len(rest) < len(text):
         raise DataError(
-            f"{name}, last line", found=f"{rest[:60]!r}, without an end of line", wanted=f"{width} values",
-            mend="wait until it is written whole, copy it again, or remove that line",
+            f"{name}, last line", found=f"{rest[:60].decode(errors='replace')!r}, without an end of line",
+            wanted="a line end, without which its last value may be cut",
+            mend="wait until it is written whole, copy the file again, or end that line if it is whole",
         )  # fmt: skip
+
+
+def _check_widths(body: bytes, separator: str, name: str, settings: FileFormat) -> None:
+    """Refuse the first line that has more values than the first one."""
+    lines = csv.reader(io.StringIO(body.decode(errors="replace"), newline=""), delimiter=separator)
+    with suppress(csv.Error):
+        width = len(next(lines))
+        long = next((fields for fields in lines if len(fields) > width), None)
+        if long is not None:
+            line, more = settings.skip_lines + lines.line_num, len(long) - width
+            ends = "give the header a name for it, such as rest" if settings.header else "remove it"
+            raise DataError(
+                f"{name}, line {line}", found=f"{len(long)} values, {separator.join(long)[:80]!r}",
+                wanted=f"{width}, as line {settings.skip_lines + 1} has",
+                mend=f"where lines end in a separator, {ends}; where two lines are joined, part them"
+                if more == 1 and not long[-1] else "part the line where two are joined, or remove what is too much",
+            )  # fmt: skip
 
 
 def _fields(line: str) -> list[str]:

@@ -37,6 +37,12 @@ def test_a_ratio_that_cannot_be_is_refused_so_is_what_yaml_makes_of_one_without_
         universe(f"adjustments: [{{date: 2020-08-31, ratio: {written}}}]")
 
 
+@pytest.mark.parametrize("written", ["0", "1598832000", "true", "1970-01-01", "2999-01-01"])
+def test_a_date_of_no_bar_is_refused(written):
+    with pytest.raises(ConfigError, match=r"adjustments\.0\.date.*wanted a date"):
+        universe(f"adjustments: [{{date: {written}, ratio: 4}}]")
+
+
 def test_two_adjustments_of_one_date_are_refused():
     with pytest.raises(ConfigError, match=r"one adjustment a date.*2020-08-31 has 2"):
         universe("adjustments: [{date: 2020-08-31, ratio: 4}, {date: 2020-08-31, ratio: none}]")

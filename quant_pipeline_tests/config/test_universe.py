@@ -85,6 +85,14 @@ def test_another_file_takes_the_place_of_the_shipped_one(tmp_path, monkeypatch):
         ({"time_format": "%Y%m%d%H%M%S%f"}, r"files\.time_format.*a fraction of seconds is"),
         ({"decimal": ";"}, r"files\.decimal"),
         ({"skip_lines": -1}, r"files\.skip_lines"),
+        ({"timezone": "Mars/Base"}, r"files\.timezone.*'Mars/Base'.*America/New_York\+7h"),
+        ({"timezone": "America/New_York+99h"}, r"files\.timezone.*at most 14 hours"),
+        ({"timezone": "UTC-15h"}, r"files\.timezone.*at most 14 hours"),
+        ({"timezone": "+7.5h"}, r"files\.timezone"),
+        ({"timezone": ""}, r"files\.timezone"),
+        ({"symbol": ""}, r"files\.symbol"),
+        ({"columns": {"a": "close", "b": "close"}}, r"files\.columns.*one column for each of ours.*2 are close"),
+        ({"columns": {1: "timestamp", 2: "timestamp", 3: "timestamp"}}, r"files\.columns.*3 are timestamp"),
     ],
 )
 def test_a_file_format_that_cannot_be(files, words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from quant_pipeline.bars.moments import UTC_MICROSECONDS
+from quant_pipeline.config.universe import FileFormat
 from quant_pipeline.errors import ConfigError, DataError, QuantError
 from quant_pipeline.sources.clock import to_utc
 
@@ -142,7 +144,6 @@ def test_a_format_reads_nothing_else():
     [
         ("01.07.2025 13:30:00.000", ("%d.%m.%Y %H:%M:%S.%f", "%m.%d.%Y %H:%M:%S.%f")),
         ("01.07.2025", ('"%d.%m.%Y"', '"%m.%d.%Y"')),
-        ("07/13/2025 09:30:00", ("%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S")),
         ("13/07/25 09:30:00", ("%d/%m/%y %H:%M", "%y-%m-%d %H:%M")),
     ],
 )
@@ -151,6 +152,23 @@ def test_the_setting_for_days_first_is_named(text, formats):
         to_utc(pl.Series([text]), "UTC", "f")
     for form in formats:
         assert form in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "09/13/2025 12:00:00 AM", "09/13/2025 00:00", "13.09.2025 00:00:00.000 GMT+0000", "9/13/2025 9:30PM",
+        "13-Sep-2025 09:30", "2025-09-13 12:00:00 AM", "2025/9/13, 12:00 PM", "13/09/2025T00:00:00+02:00",
+    ],
+)  # fmt: skip
+def test_a_format_that_is_told_reads_the_time(text):
+    with pytest.raises(DataError, match=r"files\.time_format") as error:
+        to_utc(pl.Series([text] * 2), "UTC", "f")
+    (form,) = re.findall(r'"(.+?)"', str(error.value))
+    settings = FileFormat.parse({"time_format": form}, "files")
+    assert to_utc(pl.Series([text]), "UTC", "f", time_format=settings.time_format)[0].date().isoformat()[:8] == "2025-09-"
+    with pytest.raises(DataError, match=re.escape(f'"{form}"')):
+        to_utc(pl.Series([text]), "UTC", "f", time_format="%d|%m|%Y %H:%M")
 
 
 @given(
@@ -172,7 +190,7 @@ def test_midnight_of_the_broker_is_five_in_the_afternoon_of_new_york():
     assert [at.hour for at in to_utc(text, "Europe/Athens", "f")] == [21, 22, 22]
 
 
-@pytest.mark.parametrize("zone", ["New York+7h", "America/New_York+7", "+7h", "UTC+x"])
+@pytest.mark.parametrize("zone", ["New York+7h", "America/New_York+7", "+7h", "UTC+x", "UTC+99h", "America/New_York-15h", ""])
 def test_a_broker_clock_that_is_none(zone):
     with pytest.raises(ConfigError, match=r"files\.timezone.*America/New_York\+7h"):
         to_utc(pl.Series(["2025-07-01 09:30"]), zone, "f")

@@ -34,8 +34,12 @@ def _prices(price: float) -> str:
     return f"{price},{price + 2},{price - 2},{price + 1}"
 
 
+def _text(lines: Lines) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def flip(lines: Lines, dice: random.Random) -> bytes:
-    content = bytearray("\n".join(lines).encode())
+    content = bytearray(_text(lines))
     for _ in range(dice.randint(1, 8)):
         content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
     return bytes(content)
@@ -53,7 +57,7 @@ def cut_lines(lines: Lines, dice: random.Random) -> Lines:
 
 
 def cut_off(lines: Lines, dice: random.Random) -> bytes:
-    content = "\n".join(lines).encode()
+    content = _text(lines)
     return content[: dice.randrange(len(content))]
 
 
@@ -108,7 +112,7 @@ def test_spoiled_text(tmp_path, mutation, settings):
     path = tmp_path / "SPY_1m.csv"
     for seed in range(SEEDS):
         spoiled = mutation(good(), random.Random(seed))
-        path.write_bytes(spoiled if isinstance(spoiled, bytes) else "\n".join(spoiled).encode())
+        path.write_bytes(spoiled if isinstance(spoiled, bytes) else _text(spoiled))
         bars = read(path, settings)
         if bars is not None:
             assert 0 < bars.height <= 2 * ROWS
@@ -118,7 +122,7 @@ def test_spoiled_text(tmp_path, mutation, settings):
 def test_mixed_units_are_read_to_the_last_row_or_refused(tmp_path):
     path, taken = tmp_path / "SPY_1m.csv", 0
     for seed in range(SEEDS):
-        path.write_text("\n".join(mix_units(good(), random.Random(seed))))
+        path.write_bytes(_text(mix_units(good(), random.Random(seed))))
         bars = read(path, FileFormat())
         if bars is not None:
             assert bars["timestamp"].to_list() == [START + timedelta(minutes=row) for row in range(ROWS)]

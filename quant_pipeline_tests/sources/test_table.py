@@ -95,14 +95,14 @@ def test_a_file_that_is_nearly_there_is_named(tmp_path, there, words):
 
 @pytest.mark.parametrize("count", [6, 12])
 def test_no_header_line(read, whole, count):
-    text = "\n".join(row + ",1" * (count - 6) for row in ROWS)
+    text = "".join(row + ",1" * (count - 6) + "\n" for row in ROWS)
     with pytest.raises(DataError, match=r"line 1.*no header line.*files\.header: false.*files\.columns.*1: timestamp, 2: open"):
         read(text)
     assert read(text, header=False, columns=BY_POSITION).equals(whole)
 
 
 def test_no_header_and_date_and_time_apart(read, whole):
-    text = "\n".join(row.replace(" ", ",").replace("-", ".").replace("Z", "") for row in ROWS)
+    text = "".join(row.replace(" ", ",").replace("-", ".").replace("Z", "") + "\n" for row in ROWS)
     columns = {1: "timestamp", 2: "timestamp", 3: "open", 4: "high", 5: "low", 6: "close", 7: "volume"}
     assert read(text, header=False, columns=columns, timezone="UTC").equals(whole)
 
@@ -116,11 +116,11 @@ def test_title_lines_above_the_header(read, whole, titles):
 
 
 def test_lines_are_counted_as_the_file_has_them(read):
-    text = "\n".join(["a title", HEADER, ROWS[0], "", ROWS[1], ROWS[2].replace("100.25", "halted")])
+    text = "\n".join(["a title", HEADER, ROWS[0], "", ROWS[1], ROWS[2].replace("100.25", "halted"), ""])
     with pytest.raises(DataError, match=r"data row 3 \(line 6 of a CSV\).*'halted'"):
         read(text, skip_lines=1)
     with pytest.raises(DataError, match=r"\(line 3 of a CSV\).*'noon'"):
-        read("\n".join([HEADER, ROWS[0], ROWS[1].replace("2025-07-01 13:31:00Z", "noon")]))
+        read("\n".join([HEADER, ROWS[0], ROWS[1].replace("2025-07-01 13:31:00Z", "noon"), ""]))
 
 
 def test_decimal_commas(read, whole):
@@ -146,7 +146,7 @@ def test_decimal_commas(read, whole):
 )
 def test_two_columns_of_one_name_are_refused_until_one_is_chosen(read, whole, names):
     more = names.count(",")
-    text = "\n".join([HEADER.replace("close", names), *(row.replace("100.25", "100.25" + ",1.5" * more) for row in ROWS)])
+    text = "\n".join([HEADER.replace("close", names), *(row.replace("100.25", "100.25" + ",1.5" * more) for row in ROWS), ""])
     with pytest.raises(DataError, match=r"column 'close'.*\(column 5\) and .*\(column 6\).*files\.columns.*\{5: close\}"):
         read(text)
     assert read(text, columns={5: "close"}).equals(whole)
@@ -169,7 +169,7 @@ def test_a_header_that_is_none_is_refused(read, first):
         read(f"{first}\n{TEXT}")
 
 
-@pytest.mark.parametrize("cut", [4, 8, 12, 30])
+@pytest.mark.parametrize("cut", [1, 2, 4, 8, 12, 30])
 @pytest.mark.parametrize("header", [True, False])
 def test_a_last_line_that_is_cut_is_refused(read, cut, header):
     content = TEXT[:-cut] if header else TEXT.partition("\n")[2][:-cut]
@@ -177,5 +177,26 @@ def test_a_last_line_that_is_cut_is_refused(read, cut, header):
         read(content, header=header, columns={} if header else BY_POSITION)
 
 
-def test_a_last_line_may_lack_its_end(read, whole):
-    assert read(TEXT.rstrip()).equals(whole)
+@pytest.mark.parametrize("last", ["59502.59", "59502.", "59502.5,"])
+def test_a_last_number_that_may_be_cut_is_refused(read, last):
+    """Of a line that seems whole nobody can tell whether its close was 59502 or 59502.59."""
+    text = f"time,volume,open,high,low,close\n2025-07-01 13:30:00Z,1,2,3,1,2\n2025-07-01 13:31:00Z,1,2,60000,1,{last}"
+    with pytest.raises(DataError, match=r"last line: found .*without an end of line.*end that line if it is whole"):
+        read(text)
+    if "," not in last:
+        assert read(f"{text}\n")["close"].to_list() == [2, float(last)]
+
+
+def test_lines_that_end_in_a_separator_are_named_and_the_mend_works(read, whole):
+    text = TEXT.replace("\n", ",\n").replace("volume,", "volume", 1)
+    with pytest.raises(DataError, match=r"SPY_1m\.csv, line 2: found 7 values.*wanted 6, as line 1 has.*a name.*such as rest"):
+        read(text)
+    assert read(text.replace("volume", "volume,rest", 1)).equals(whole)
+    bare = text.partition("\n")[2]
+    assert read(bare, header=False, columns=BY_POSITION).equals(whole)
+
+
+def test_two_lines_that_are_joined_are_named(read):
+    with pytest.raises(DataError, match=r"line 5: found 11 values.*wanted 6, as line 2 has.*part the line") as error:
+        read("title\n" + TEXT.replace("32\n2025", "322025"), skip_lines=1)
+    assert "found found" not in str(error.value)

@@ -21,6 +21,7 @@ from quant_pipeline.config.macro_series import PUBLICATIONS, last_day, month_end
 from quant_pipeline.errors import ConfigError, DataError, SourceError
 from quant_pipeline.sources.base import UTC_TIME
 from quant_pipeline.sources.macro.releases import NEW_YORK, known_from, numbered, start_of_day
+from quant_pipeline.sources.table import check_end
 
 _PERIOD = ("period", "date", "observation_date")
 _RELEASED = "released_at"
@@ -133,6 +134,7 @@ def _text(path: Path) -> pl.DataFrame:
             str(path), found="no such file", wanted="a CSV file with period, value and released_at",
             mend="put it there, or take the series out of the settings",
         )  # fmt: skip
+    check_end(path.read_bytes(), path.name)
     try:
         return pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
