@@ -28,6 +28,10 @@ class SourceError(QuantError):
     """A remote or local source that did not answer, or answered with something unusable."""
 
 
+class UnreachableError(SourceError):
+    """A source to which no network leads: whatever else it is asked fails in the same way."""
+
+
 class LeakageError(QuantError):
     """A value that was used before it was known."""
 

@@ -11,6 +11,7 @@ import pydantic
 
 from quant_pipeline.config.model import Settings
 
+_Day = date  # under a name that the field `date` does not hide
 _WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)")
 _EARLIEST, _AHEAD = date(1980, 1, 1), timedelta(days=366)  # no bar is older; splits are announced some months before
 _LARGEST = 60  # YAML reads an unquoted 3:2 as 182 (base 60), and no company splits 61:1 in one step
@@ -41,7 +42,7 @@ class Adjustment(Settings):
 
     @pydantic.field_validator("date")
     @classmethod
-    def _of_our_time(cls, value: date) -> date:
+    def _of_our_time(cls, value: _Day) -> _Day:
         latest = datetime.now(UTC).date() + _AHEAD
         if not _EARLIEST <= value <= latest:
             message = f"a date from {_EARLIEST} to {latest}"

@@ -21,7 +21,7 @@ from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.config.universe import Symbol
-from quant_pipeline.errors import QuantError
+from quant_pipeline.errors import DataError, QuantError
 from quant_pipeline.features.context import ALONE, Context
 from quant_pipeline.inference.account import Account, Desk
 from quant_pipeline.inference.bundle import PRIORS, Bundle
@@ -96,7 +96,7 @@ def predict_signal(
     try:
         return _signal(facts, bundle, seen, context, task, state) if known else _unseen(facts, raw, task)
     except QuantError as error:
-        LOG.exception("signal of %s at %s failed", task.symbol, moment)
+        LOG.info("signal of %s at %s failed", task.symbol, moment, exc_info=True)  # its reason tells why, now and in a replay
         return _silent(facts, "failed", str(error))
 
 
@@ -148,7 +148,23 @@ def _forecast(
     if features.is_empty():
         return None
     ready = bundle.prepared(features.tail(1), rungs[task.experiment.primary])
+    absent = [name for name in bundle.columns if name not in ready.columns]
+    if absent:
+        raise _absent(absent, rungs, task)
     return bundle.predict(from_frame(ready, bundle.columns)).row(0, named=True)
+
+
+def _absent(names: list[str], rungs: Mapping[str, pl.DataFrame], task: Task) -> DataError:
+    """Features that the bundle was trained on and that cannot be built now: bars became longer, or a source is gone."""
+    lost = [rung for rung in task.experiment.rungs if rung not in rungs and any(name.endswith(f"_{rung}") for name in names)]
+    without = f"no {', '.join(names[:5])} ({len(names)} absent)"
+    return DataError(
+        f"features of {task.symbol}",
+        found=f"bars of {min(rungs, key=minutes)}, which give no {', '.join(lost)}: {without}" if lost else without,
+        wanted="every feature that the bundle was trained on",
+        mend=(f"bring bars of {lost[0]} back" if lost else "bring back what they are made of")
+        + f", or train without them: quant train {task.symbol}",
+    )
 
 
 def _decided(facts: dict[str, Any], forecast: dict[str, Any], task: Task, state: PortfolioState | None) -> Signal:

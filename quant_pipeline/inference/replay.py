@@ -52,7 +52,7 @@ def replay(
 
     Returns:
         One row a signal, oldest first: as_of, decision_at, status, equal, differing (names of fields), cause (in words,
-        empty when equal).
+        empty when equal). The words of a failure may differ in an equal one.
     """
     emitted = desk.signals.read(symbol, start, end)
     if not emitted:
@@ -84,6 +84,8 @@ def _compare(predictor: Predictor, load: Callable[[str], Bundle], emitted: Signa
     if again.canonical() == emitted.canonical():
         return *known, True, [], ""
     differing = differing_fields(emitted, again)
+    if emitted.status == "failed" and differing == ["reason"]:
+        return *known, True, differing, "it failed then as now; a newer version tells the reason in other words"
     return *known, False, differing, _cause(emitted, again, set(differing))
 
 

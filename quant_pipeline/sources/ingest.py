@@ -21,7 +21,7 @@ from quant_pipeline.bars.sessions import open_time_between
 from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Instrument
-from quant_pipeline.errors import SourceError
+from quant_pipeline.errors import SourceError, UnreachableError
 from quant_pipeline.files import locked, read_state, write_state
 from quant_pipeline.ledger import DOWN, Ledger
 from quant_pipeline.sources.arrival import BEFORE_ALL
@@ -89,12 +89,14 @@ def ingest(
         errors += run.errors
         if interval == asked[0] and run.caught_up(instrument.calendar, horizon):
             store.note_asked(symbol, now)
+        if any(isinstance(error, UnreachableError) for error in run.errors):
+            break
     untold = set(store.intervals(symbol)) - set(asked) if source.whole and not errors else ()
     for interval in sorted(untold):
         gone = store.withdraw(symbol, interval, now)
         _add(total, gone)
         changed.append(f"{interval}: {gone.notes['changed']}, for the source tells {', '.join(asked)} now")
-        LOG.warning("%s %s", symbol, changed[-1])
+        LOG.warning("%s bars changed since they were stored: %s", symbol, changed[-1])
     if errors and not store.intervals(symbol):
         raise errors[0]
     total.notes |= {
@@ -258,7 +260,7 @@ class _Run:
         stored = self.store.append(self.symbol, self.interval, told, self.now, whole=whole)
         _add(self.ledger, stored)
         if stored.notes["changed"]:
-            LOG.warning("%s %s: %s", self.symbol, self.interval, stored.notes["changed"])
+            LOG.warning("%s bars changed since they were stored: %s: %s", self.symbol, self.interval, stored.notes["changed"])
             self.changed.append(stored.notes["changed"])
 
 

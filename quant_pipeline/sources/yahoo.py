@@ -6,6 +6,7 @@ and what does not is reported. How many requests run at once is the business of 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from quant_pipeline.bars.schema import BARS_SCHEMA, PRICES, check_bars
 from quant_pipeline.bars.sessions import open_time_between
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Universe
-from quant_pipeline.errors import ConfigError, SourceError
+from quant_pipeline.errors import ConfigError, SourceError, UnreachableError
 from quant_pipeline.sources.base import Fetched, empty_bars
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ _LIMITS = {
 }
 # what yfinance raises when Yahoo answered, but with nothing; all else is worth another try
 _NOTHING = {"YFPricesMissingError", "YFTzMissingError", "YFInvalidPeriodError"}
-_OFFLINE = {"DNSError"}
-"""What curl raises where no name can be resolved: pauses of seconds do not mend a missing network."""
+_OFFLINE = {5, 6, 7, 97}
+"""Curl's codes for a host or proxy that has no address or refuses: pauses of seconds do not mend a missing network."""
 _LONGEST_PAUSE = 60.0  # seconds
 
 
@@ -55,6 +56,7 @@ def yahoo_history(symbol: str, interval: str, start: datetime, end: datetime) ->
     """
     import yfinance
 
+    logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # what it would log is raised, or told once for many requests
     yfinance.config.debug.hide_exceptions = False
     # yfinance keeps whatever a past range was answered with, an error page included: a second try would see it again
     yfinance.data.YfData.cache_get.cache_clear()
@@ -103,7 +105,7 @@ class YahooSource:
 
         Raises:
             ConfigError: unknown symbol or interval.
-            SourceError: the market was open and nothing arrived.
+            SourceError: the market was open and nothing arrived; `UnreachableError` where no network leads to Yahoo.
         """
         self.universe.instrument(symbol)
         if interval not in _LIMITS:
@@ -115,6 +117,8 @@ class YahooSource:
                 frames.append(self._page(symbol, interval, begin, stop, 1 if problems else self.attempts))
             except SourceError as error:
                 problems.append(error)
+                if isinstance(error, UnreachableError):
+                    break
         closed = pl.col("timestamp") + duration(interval) <= end
         bars = pl.concat(frames).filter((pl.col("timestamp") >= start) & closed)
         if problems and bars.is_empty():
@@ -133,6 +137,12 @@ class YahooSource:
         except SourceError:
             raise
         except Exception as error:  # yfinance lets through whatever its parsing of a broken answer raises
+            if _offline(error):
+                raise UnreachableError(
+                    thing, found=f"no way to Yahoo ({type(error).__name__}: {error})", wanted="an answer",
+                    mend="check the connection to the internet, or the proxy that HTTPS_PROXY names, then run again; "
+                    "without a network there are the profiles simulated and files",
+                ) from error  # fmt: skip
             if type(error).__name__ not in _NOTHING:
                 raise SourceError(
                     thing, found=f"{type(error).__name__}: {error}", wanted="bars", mend="run again later; what arrived is kept"
@@ -153,11 +163,15 @@ class YahooSource:
         again = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(attempts),
             wait=tenacity.wait_exponential_jitter(initial=1, max=_LONGEST_PAUSE),
-            retry=tenacity.retry_if_exception(lambda error: type(error).__name__ not in _NOTHING | _OFFLINE),
+            retry=tenacity.retry_if_exception(lambda error: type(error).__name__ not in _NOTHING and not _offline(error)),
             sleep=self.sleep,
             reraise=True,
         )
         return again(self.download, symbol, interval, start, end)
+
+
+def _offline(error: BaseException) -> bool:
+    return isinstance(error, ConnectionRefusedError) or getattr(error, "code", None) in _OFFLINE
 
 
 def _pages(start: datetime, end: datetime, size: timedelta) -> list[tuple[datetime, datetime]]:

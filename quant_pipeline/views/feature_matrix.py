@@ -87,7 +87,7 @@ class FeatureMatrix:
                 "feature matrix",
                 f"no {', '.join(absent[:5])} ({len(absent)} absent)",
                 f"all {len(columns)} columns",
-                "build the same feature set",
+                "make the features again: quant train SYMBOL --force",
             )
         return type(self)(self.decision_at, columns, self.values[:, [place[name] for name in columns]])
 
@@ -114,7 +114,7 @@ def from_frame(frame: pl.DataFrame, columns: tuple[str, ...] | None = None) -> F
             "features",
             f"no column {', '.join(absent[:5])} ({len(absent)} absent)",
             "every wanted column",
-            "build the same feature set",
+            "make the features again: quant train SYMBOL --force",
         )
     dtypes = frame.schema
     wrong = [name for name in names if not dtypes[name].is_numeric()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -290,6 +291,17 @@ def test_a_missing_feature_is_named_and_never_made_up(bundle, raw, task):
     assert (signal.status, signal.action) == ("failed", 0)
     assert "order_flow_1h" in signal.reason
     assert not bundle.asked
+
+
+def test_longer_bars_than_those_of_training_are_named_with_the_way_out_and_no_traceback(make_bundle, task, caplog):
+    opens = pl.datetime_range(AT - 900 * HOUR, AT - HOUR, HOUR, eager=True, time_unit="us", time_zone="UTC")
+    hours = pl.DataFrame({"timestamp": opens}).with_columns(**{name: pl.lit(100.0) for name in (*PRICES, "volume")})
+    trained = make_bundle(columns=("log_return_1_1h", "log_return_1_1m", "log_return_1_15m"))
+    signal = predict_signal(trained, {"1h": hours}, task, as_of=AT)
+    assert (signal.status, signal.action) == ("failed", 0)
+    assert "bars of 1h, which give no 1m, 15m: no log_return_1_1m, log_return_1_15m (2 absent)" in signal.reason
+    assert "bring bars of 1m back, or train without them: quant train BTC-USD" in signal.reason
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 def test_features_of_other_settings_are_refused(bundle, raw, task):

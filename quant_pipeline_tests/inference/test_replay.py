@@ -203,6 +203,16 @@ def test_silent_signals_replay_too(desk, bundle):
     assert again(desk, bundle)["equal"].to_list() == [True, True]
 
 
+def test_a_failure_that_is_told_in_other_words_is_the_same_failure(desk, make_bundle):
+    bundle = make_bundle(columns=("gone_1h",))
+    signal = Predictor(desk, profile="simulated", simulated=True).signal("BTC-USD", bundle, AT)
+    assert signal.status == "failed"
+    desk.signals.write(signal.model_copy(update={"reason": "features: found no column gone_1h"}))
+    (row,) = again(desk, bundle).to_dicts()
+    assert (row["equal"], row["differing"]) == (True, ["reason"])
+    assert "failed then as now" in row["cause"]
+
+
 def test_decisions_without_a_signal_are_listed(emitted):
     missing = decisions_without_signal(emitted, "BTC-USD", AT - 2 * HOUR, AT + HOURS * HOUR)
     assert missing == [AT - 2 * HOUR, AT - HOUR, AT + HOURS * HOUR]

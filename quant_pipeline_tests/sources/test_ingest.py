@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Instrument
-from quant_pipeline.errors import DataError, SourceError
+from quant_pipeline.errors import DataError, SourceError, UnreachableError
 from quant_pipeline.sources import ingest as module
 from quant_pipeline.sources.base import Fetched
 from quant_pipeline.sources.ingest import OVERLAP, ingest
@@ -202,6 +202,19 @@ def test_one_interval_may_fail_alone(store):
     assert store.intervals("GC=F") == ("1h",)
     assert ledger.notes["partial"] is True
     assert ledger.notes["problems"][0].startswith("1m: ")
+
+
+def test_without_a_network_nothing_more_is_asked(store, monkeypatch):
+    source = Source(native=("1m", "15m", "1h"))
+
+    def fetch(symbol, interval, start, end):
+        source.asked.append((interval, start, end))
+        raise UnreachableError(symbol, found="no way to it", wanted="an answer", mend="check the connection")
+
+    monkeypatch.setattr(source, "fetch", fetch)
+    with pytest.raises(UnreachableError, match="check the connection"):
+        run(source, store)
+    assert len(source.asked) == 1
 
 
 def test_a_failing_source_later_is_partial_not_fatal(store):
@@ -419,11 +432,12 @@ def test_whatever_is_done_to_a_file_the_store_becomes_like_it_and_says_so(store,
     assert run(source, store, start=MONDAY - DAY, now=END).rows_out == 0
 
 
-def test_what_a_file_adds_is_told_apart(store):
+def test_what_a_file_adds_is_told_apart(store, caplog):
     source = Minutes(whole=True, missing=((MONDAY, MONDAY + DAY), NOON))
     take(source, store)
     source.missing, source.end = (), source.end + DAY
     ledger = take(source, store)
+    assert "GC=F bars changed since they were stored: 1m: 1,440 bars are new" in caplog.text
     assert ledger.rows_out == 1_440 + 30 + 1_440
     assert ledger.notes["changed"] == [
         "1m: 1,440 bars are new before the stored history; 30 bars are new inside it; 1,440 bars are new after it"

@@ -14,7 +14,7 @@ import pytest
 
 from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.config.universe import load_universe
-from quant_pipeline.errors import ConfigError, SourceError
+from quant_pipeline.errors import ConfigError, SourceError, UnreachableError
 from quant_pipeline.sources.yahoo import YahooSource, _pages, yahoo_history
 
 NOW = datetime(2025, 7, 11, 18, 0, tzinfo=UTC)  # a Friday, New York open
@@ -186,6 +186,32 @@ def test_pauses_grow(yahoo):
         source.fetch("SPY", "1m", NOW - timedelta(hours=2), NOW)
     assert len(pauses) == 3
     assert pauses[0] < pauses[1] < pauses[2] < 10
+
+
+@pytest.mark.parametrize("code", [6, 7])
+def test_without_a_network_one_request_is_enough_and_the_mend_names_it(code):
+    from curl_cffi.requests.exceptions import CODE2ERROR
+
+    asked: list[str] = []
+
+    def download(symbol, *_: object):
+        asked.append(symbol)
+        raise CODE2ERROR[code]("Could not resolve host: query2.finance.yahoo.com", code)
+
+    source = YahooSource(load_universe(), download=download, clock=lambda: NOW, sleep=lambda _: pytest.fail("a pause"))
+    with pytest.raises(UnreachableError, match=r"no way to Yahoo .*check the connection to the internet, or the proxy"):
+        source.fetch("SPY", "1m", NOW - timedelta(days=25), NOW)
+    assert asked == ["SPY"]
+
+
+def test_a_refused_connection_is_no_network(yahoo, monkeypatch, caplog):
+    """As yfinance and curl tell it, without a word of their own."""
+    monkeypatch.setattr("yfinance.scrapers.history._BASE_URL_", "http://127.0.0.1:1")
+    source = YahooSource(load_universe(), clock=lambda: NOW, sleep=lambda _: pytest.fail("a pause"))
+    with pytest.raises(UnreachableError):
+        source.fetch("SPY", "1m", NOW - timedelta(days=25), NOW)
+    assert not yahoo.requests
+    assert not caplog.records
 
 
 def test_a_lost_page_is_reported_and_the_rest_kept(source, yahoo):
