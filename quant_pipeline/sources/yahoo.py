@@ -139,7 +139,7 @@ class YahooSource:
         except Exception as error:  # yfinance lets through whatever its parsing of a broken answer raises
             if _offline(error):
                 raise UnreachableError(
-                    thing, found=f"no way to Yahoo ({type(error).__name__}: {error})", wanted="an answer",
+                    thing, found=f"no way to Yahoo ({str(error).partition(' See https')[0]})", wanted="an answer",
                     mend="check the connection to the internet, or the proxy that HTTPS_PROXY names, then run again; "
                     "without a network there are the profiles simulated and files",
                 ) from error  # fmt: skip

@@ -219,7 +219,7 @@ ROW = "2025-07-01T13:30:00Z,1,2,0.5,1.5,10\n"
         (HEADER + ROW + ROW.replace("Z", ""), "mixed time zones: '2025-07-01T13:30:00' has none, others have Z"),
         (HEADER + ROW + ROW.replace("Z", "+09:00"), r"mixed time zones: Z, \+09:00"),
         (HEADER + ROW.replace("Z", ""), r"2025-07-01 13:30:00 without a time zone.*files\.timezone"),
-        (HEADER + "2025-07-01T13:30:00Z,1,2,0.5,1.5,10,11,12\n", "a whole csv file"),
+        (HEADER + "2025-07-01T13:30:00Z,1,2,0.5,1.5,10,11,12\n", "line 2: found 8 values.*wanted 6, as line 1 has"),
         (b"PAR1\xff\xfe\x00\x00", "zero bytes.*a whole csv file"),
         (HEADER + ",1,2,0.5,1.5,10\n" + ROW, "column 'timestamp'.*nothing in row 0"),
     ],
