@@ -24,6 +24,10 @@ class DataError(QuantError):
     """Rows or files that break the contract of their table."""
 
 
+class DamagedError(DataError):
+    """Something stored that is not as it was written: never to be taken for absence."""
+
+
 class SourceError(QuantError):
     """A remote or local source that did not answer, or answered with something unusable."""
 

@@ -20,17 +20,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
-from quant_pipeline.errors import DataError, StorageError
+from quant_pipeline.errors import DamagedError, StorageError
 
+T = TypeVar("T")
 TEMPORARY = ".partial-"
 _SEAL, _DIGITS = b"quant-sha256:", 64
 BLANK_SEAL = (_SEAL + b"0" * _DIGITS).decode()
 """What a file must hold once for `seal` to fill in."""
+_WAY_OUT = "restore it from a backup, or move away what stands there, then run the same command again"
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 _SQLITE_DAMAGE = ("not a database", "malformed", "file is encrypted", "no such table")
 _SQLITE_REFUSALS = ("disk is full", "disk i/o error", "readonly database", "unable to open database")
 
@@ -48,12 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         _swap(temporary, path)
     except OSError as error:
-        raise StorageError(
-            str(path),
-            found=f"{type(error).__name__}: {error}",
-            wanted="a writable disk with room",
-            mend=f"free space or fix permissions under {path.parent}, then run the same command again",
-        ) from error
+        raise refusal(path, error) from error
     finally:
         remove(temporary)
 
@@ -68,12 +66,24 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("w")
     except OSError as error:
-        raise StorageError(
-            str(path), found=error, wanted="a writable disk with room", mend=f"free space or fix permissions under {path.parent}"
-        ) from error
+        raise refusal(path, error) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def refusal(path: Path, error: Exception) -> StorageError:
+    """What the disk, or SQLite for it, said of `path`, with the way out: room and permissions, or what stands in the way."""
+    standing = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+    code = getattr(error, "errno", None)
+    wrong = (path.is_dir() or not path.exists()) if standing == path else not standing.is_dir()
+    blocked = code in _IN_THE_WAY or (wrong and code not in _REFUSALS)
+    way_out = f"move {standing} away" if blocked else f"free space or fix permissions under {path.parent}"
+    return StorageError(
+        str(path), found=f"{type(error).__name__}: {error}",
+        wanted="files and folders as this pipeline makes them" if blocked else "a writable disk with room",
+        mend=f"{way_out}, then run the same command again",
+    )  # fmt: skip
 
 
 def refused_by_disk(error: BaseException | None) -> StorageError | None:
@@ -92,13 +102,13 @@ def refused_by_disk(error: BaseException | None) -> StorageError | None:
                 mend="restore the folder data/dagster/history from a backup, or delete it: runs are then forgotten, and the next "
                 "`quant run` makes all tables of the experiment again",
             )  # fmt: skip
+        if isinstance(error, OSError) and error.filename and error.errno in _REFUSALS | _IN_THE_WAY:
+            return refusal(Path(os.fsdecode(error.filename)), error)
         if sqlite or (isinstance(error, OSError) and error.errno in _REFUSALS):
             return StorageError(
-                str(getattr(error, "filename", None) or "the run history"),
-                found=f"{type(error).__name__}: {error}",
-                wanted="a writable disk with room",
+                "the run history", found=f"{type(error).__name__}: {error}", wanted="a writable disk with room",
                 mend="free space or fix permissions, then run the same command again",
-            )
+            )  # fmt: skip
         error = error.__cause__ or error.__context__
     return None
 
@@ -110,7 +120,7 @@ def _swap(temporary: Path, path: Path) -> None:
         sync(path.parent)
         return
     old = _beside(path)
-    if path.exists():
+    if os.path.lexists(path):
         path.rename(old)
     temporary.rename(path)
     sync(path.parent)
@@ -149,7 +159,7 @@ def remove(path: Path) -> None:
 
 def sweep(folder: Path) -> int:
     """Remove temporaries under `folder` whose process is gone; return how many."""
-    found = list(folder.rglob(f"{TEMPORARY}*")) if folder.exists() else []
+    found = list(folder.rglob(f"{TEMPORARY}*"))
     leftovers = [path for path in found if not running(path.name.removeprefix(TEMPORARY).partition("-")[0])]
     for leftover in leftovers:
         remove(leftover)
@@ -164,6 +174,52 @@ def running(pid: str) -> bool:
         return False
     except PermissionError:
         return True
+    return True
+
+
+def stands(path: Path) -> bool:
+    """Whether anything stands at `path`: what cannot be read there is then damage, a link to nothing or a folder as well.
+
+    Raises `DamagedError` where a file or a link to nothing is in the place of a folder above it.
+    """
+    for place in (path, *path.parents):
+        try:
+            place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise damaged(place, str(error), _WAY_OUT) from error
+        if place != path and not place.is_dir():
+            raise damaged(place, "no folder, though its place is that of one", _WAY_OUT)
+        return place == path
+    return False
+
+
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """What matches `pattern` in `folder`, sorted, nothing where it is absent; raises `DamagedError` for one that is no folder.
+
+    Links to nothing are listed too, as long as the last part of `pattern` has a wildcard.
+    """
+    stands(folder / pattern)
+    return sorted(folder.glob(pattern))
+
+
+def create(path: Path, content: bytes) -> bool:
+    """Write a file that must not exist yet, whole or not at all; False when it exists."""
+    temporary = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        sync(temporary)
+        # a link appears whole and, unlike a rename, never takes the place of what another run wrote meanwhile
+        os.link(temporary, path)
+        sync(path.parent)
+    except OSError as error:
+        if isinstance(error, FileExistsError) and error.filename2 is not None:
+            return False
+        raise refusal(path, error) from error
+    finally:
+        remove(temporary)
     return True
 
 
@@ -186,10 +242,45 @@ def write_state(path: Path, value: dict[str, Any]) -> None:
         seal(temporary)
 
 
+def read_json(path: Path, mend: str) -> Any:
+    """Any value of JSON; raises `DamagedError` for a file that cannot be read as such, with `mend` as the way out."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}", mend) from error
+
+
+def read_records(path: Path, mend: str, make: Callable[[dict[str, Any]], T], wanted: str) -> list[T]:
+    """What `make` makes of the JSON object on each line; nothing where there is no file.
+
+    Raises `DamagedError` for a line that `make` or JSON refuses, naming its number, and for a file without any: whoever
+    writes records begins with one.
+    """
+    if not stands(path):
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}", mend) from error
+    if not lines:
+        raise damaged(path, "an empty one", mend)
+    return [_record(f"{path}, line {number}", line, mend, make, wanted) for number, line in enumerate(lines, start=1)]
+
+
+def _record(where: str, line: str, mend: str, make: Callable[[dict[str, Any]], T], wanted: str) -> T:
+    try:
+        return make(json.loads(line))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        found = f"{line[:80]!r} ({type(error).__name__}: {error})"
+        raise DamagedError(where, found=found, wanted=wanted, mend=mend) from error
+
+
 def read_state(path: Path, mend: str) -> dict[str, Any]:
-    """What `write_state` wrote; raises `DataError` for a damaged file, with `mend` as the way out."""
+    """What `write_state` wrote; raises `DamagedError` for a damaged file, with `mend` as the way out."""
     verify(path, mend)
-    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    state = read_json(path, mend)
+    if not isinstance(state, dict):
+        raise damaged(path, f"{type(state).__name__} instead of names and values", mend)
     return {name: value for name, value in state.items() if name != "seal"}
 
 
@@ -203,7 +294,7 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
 def read_parquet(path: Path, mend: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Read a table, or some of its columns, that `write_parquet` wrote; one that is not as written never comes back.
 
-    Raises `DataError` for a damaged file, with `mend` as the way out.
+    Raises `DamagedError` for a damaged file, with `mend` as the way out.
     """
     verify(path, mend)
     try:
@@ -221,7 +312,7 @@ def seal(path: Path) -> None:
 
 
 def verify(path: Path, mend: str) -> None:
-    """Raise `DataError` unless the file is as `seal` left it; every version of a file is hashed once a process."""
+    """Raise `DamagedError` unless the file is as `seal` left it; every version of a file is hashed once a process."""
     try:
         status = path.stat()
         whole = _is_sealed(path, (status.st_mtime_ns, status.st_size, status.st_ino))
@@ -241,9 +332,9 @@ def _is_sealed(path: Path, version: tuple[int, int, int]) -> bool:  # noqa: ARG0
     return content[place : place + _DIGITS] == digest.hexdigest().encode()
 
 
-def damaged(path: Path, found: str, mend: str) -> DataError:
+def damaged(path: Path, found: str, mend: str) -> DamagedError:
     """The error for a stored file that does not open as it was written."""
-    return DataError(str(path), found=f"a damaged file ({found})", wanted="a file as this pipeline wrote it", mend=mend)
+    return DamagedError(str(path), found=f"a damaged file ({found})", wanted="a file as this pipeline wrote it", mend=mend)
 
 
 def _polars(write: Callable[..., Any], target: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -14,16 +15,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_pipeline.errors import DataError, StorageError
+from quant_pipeline.errors import DamagedError, DataError, StorageError
 from quant_pipeline.files import (
+    BLANK_SEAL,
     TEMPORARY,
+    create,
     frame_hash,
+    listed,
+    locked,
+    read_json,
     read_parquet,
+    read_records,
     read_state,
     refused_by_disk,
     remove,
     replacing,
+    seal,
     sha256,
+    stands,
     sweep,
     write_json,
     write_parquet,
@@ -142,9 +151,88 @@ def test_a_block_that_wrote_nothing_is_a_storage_error(tmp_path):
 
 def test_the_error_of_a_refusing_disk_names_path_and_mend(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="free space or fix permissions") as caught:
+    with pytest.raises(StorageError, match=r"To mend: move .*/file away") as caught:
         write_text(tmp_path / "file" / "below.txt", "x")
     assert "below.txt" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["folder", "dead link", "loop"])
+def test_what_stands_in_the_place_of_a_lock_is_named_with_its_mend(tmp_path, wrong):
+    lock = tmp_path / "raw" / ".lock"
+    lock.parent.mkdir()
+    misplace(lock, wrong)
+    if wrong == "dead link":  # opening it would make a file elsewhere, in a folder that is not there
+        assert not lock.exists()
+    with pytest.raises(StorageError, match=r"To mend: move .*/raw/\.lock away"), locked(lock):
+        pass
+
+
+def misplace(path: Path, wrong: str) -> None:
+    """Put what does not belong there in the place of `path`."""
+    if wrong == "folder":
+        path.mkdir()
+    elif wrong == "file":
+        path.write_text("x")
+    else:
+        path.symlink_to(path if wrong == "loop" else path.parent / "no" / "where")
+
+
+@pytest.mark.parametrize("wrong", ["folder", "dead link", "loop"])
+@pytest.mark.parametrize("read", [read_parquet, read_state, read_json, partial(read_records, make=dict, wanted="x")])
+def test_what_stands_in_the_place_of_a_file_is_damage_and_not_absence(tmp_path, read, wrong):
+    misplace(tmp_path / "x", wrong)
+    assert stands(tmp_path / "x")
+    with pytest.raises(DamagedError, match="restore it"):
+        read(tmp_path / "x", "restore it")
+    assert not stands(tmp_path / "y" / "z")
+
+
+@pytest.mark.parametrize("wrong", ["file", "dead link", "loop"])
+def test_what_stands_in_the_place_of_a_folder_is_damage_and_not_absence(tmp_path, wrong):
+    misplace(tmp_path / "x", wrong)
+    below = tmp_path / "x" / "y"
+    for look in (lambda: stands(below / "z"), lambda: listed(below.parent, "*"), lambda: listed(below, "*")):
+        with pytest.raises(DamagedError, match="move away what stands there"):
+            look()
+    assert listed(tmp_path / "absent", "*") == []
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{", "", "\xff"])
+def test_json_that_is_none_is_damage(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(DamagedError, match="restore it"):
+        read_json(path, "restore it")
+    with pytest.raises(DamagedError, match="restore it"):
+        read_records(path, "restore it", dict, "an object")
+
+
+@pytest.mark.parametrize("state", [[1], None, "x"])
+def test_a_sealed_state_that_is_no_object_is_damage(tmp_path, state):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps([state, BLANK_SEAL]))
+    seal(path)
+    with pytest.raises(DamagedError, match="list instead of names"):
+        read_state(path, "restore it")
+
+
+def test_records_come_back_and_a_bad_line_is_named(tmp_path):
+    path = tmp_path / "x.jsonl"
+    assert read_records(path, "restore it", dict, "an object") == []
+    path.write_text('{"a": 1}\n{"a": 2}\n')
+    assert read_records(path, "restore it", lambda told: told["a"], "an object") == [1, 2]
+    path.write_text('{"a": 1}\n{"b": 2}\n')
+    with pytest.raises(DamagedError, match=r"line 2.*wanted an object"):
+        read_records(path, "restore it", lambda told: told["a"], "an object")
+
+
+def test_a_file_is_created_once(tmp_path):
+    path = tmp_path / "deep" / "x"
+    assert create(path, b"one")
+    assert not create(path, b"two")
+    assert path.read_bytes() == b"one"
+    with pytest.raises(StorageError, match=r"move .*x away"):
+        create(path / "below", b"three")
 
 
 def test_sweep_removes_what_dead_processes_left_and_nothing_else(tmp_path):
@@ -277,6 +365,13 @@ def test_what_the_disk_refused_is_told_as_such(code):
     found = refused_by_disk(OSError(code, os.strerror(code), "/lake/x"))
     assert isinstance(found, StorageError)
     assert "/lake/x" in str(found)
+
+
+@pytest.mark.parametrize("code", [errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP])
+def test_what_stands_in_the_way_is_told_with_what_to_move(tmp_path, code):
+    (tmp_path / "history").write_text("x")
+    found = refused_by_disk(OSError(code, os.strerror(code), str(tmp_path / "history")))
+    assert f"To mend: move {tmp_path / 'history'} away" in str(found)
 
 
 def test_a_full_disk_is_seen_behind_the_error_of_a_library():

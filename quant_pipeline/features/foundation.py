@@ -20,8 +20,8 @@ import numpy.typing as npt
 import polars as pl
 
 from quant_pipeline.bars.moments import microseconds, require_columns, to_microseconds
-from quant_pipeline.errors import ConfigError, DataError, ModelError
-from quant_pipeline.files import damaged, read_parquet, sha256, write_parquet
+from quant_pipeline.errors import ConfigError, DamagedError, DataError, ModelError
+from quant_pipeline.files import damaged, read_json, read_parquet, sha256, write_parquet
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -160,10 +160,10 @@ class FoundationEncoder:
     def _settings(self) -> dict[str, Any]:
         """The model's own configuration, checked against what is asked of it."""
         try:
-            settings: dict[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            settings: dict[str, Any] = read_json(self.folder / "config.json", "save the model again")
             limits = settings["chronos_config"]["context_length"], settings["chronos_config"]["prediction_length"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _unusable(self.path, f"no readable Chronos config.json ({type(error).__name__}: {error})") from error
+        except (DamagedError, KeyError, TypeError) as error:
+            raise _unusable(self.path, f"no readable Chronos config.json ({getattr(error, 'found', error)})") from error
         if settings.get("architectures") != ["ChronosBoltModelForForecasting"]:
             raise _unusable(self.path, f"architecture {settings.get('architectures')}")
         if not list(self.folder.glob("*.safetensors")):

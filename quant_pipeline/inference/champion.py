@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 
 from quant_pipeline.config.experiment import ChampionSettings
-from quant_pipeline.errors import ModelError, StorageError
-from quant_pipeline.files import locked, write_text
+from quant_pipeline.errors import ModelError
+from quant_pipeline.files import locked, read_records, write_text
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.validation.skill import brier, log_loss
 
@@ -143,6 +143,16 @@ class Event:
     by_hand: bool = False
 
 
+def _event(told: dict[str, Any]) -> Event:
+    """The decision that a line tells, with every value of its kind."""
+    event = Event(**{**told, **{name: datetime.fromisoformat(told[name]) for name in _MOMENTS}})
+    texts = (event.symbol, event.challenger, event.reason, event.live or "")
+    kinds = all(isinstance(text, str) for text in texts) and isinstance(event.promoted, bool) and isinstance(event.scores, dict)
+    if not kinds or None in {getattr(event, name).tzinfo for name in _MOMENTS}:
+        raise TypeError("a value of another kind than was written")
+    return event
+
+
 class ChampionHistory:
     """Append-only JSON lines, one file a symbol under `root`; rewritten atomically, in order of `since`."""
 
@@ -150,16 +160,9 @@ class ChampionHistory:
         self.root = root
 
     def events(self, symbol: str) -> tuple[Event, ...]:
-        """Every decision about `symbol`, oldest first; raises `StorageError` for a damaged history."""
-        path = self._path(symbol)
-        if not path.exists():
-            return ()
-        try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return tuple(Event(**{**line, **{name: datetime.fromisoformat(line[name]) for name in _MOMENTS}}) for line in lines)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise StorageError(str(path), found=f"{type(error).__name__}: {error}", wanted="one decision a line",
-                               mend="restore the file from a backup, or remove it and train again") from error  # fmt: skip
+        """Every decision about `symbol`, oldest first; raises `DamagedError` for a damaged history."""
+        mend = "restore the file from a backup, or remove it and train again"
+        return tuple(read_records(self._path(symbol), mend, _event, "one decision a line"))
 
     def record(
         self, symbol: str, challenger: str, decision: Decision, *, as_of: datetime, since: datetime,

@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import uuid
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +21,8 @@ from urllib.parse import quote, unquote
 import polars as pl
 import pydantic
 
-from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import TEMPORARY, locked, read_parquet, remove, replacing, sync, write_parquet
+from quant_pipeline.errors import DataError
+from quant_pipeline.files import create, listed, locked, read_parquet, replacing, stands, write_parquet
 from quant_pipeline.inference.seen import Moment, SeenBy
 
 LOG = logging.getLogger(__name__)
@@ -169,14 +167,14 @@ class SignalStore:
 
     def table(self, symbol: str) -> pl.DataFrame:
         """All signals of `symbol` as a table, one column per field, sorted by as_of; brought up to date first."""
-        return self._sync(symbol) if self._folder(symbol).exists() else pl.DataFrame(schema=_DTYPES)
+        return self._sync(symbol) if stands(self._folder(symbol)) else pl.DataFrame(schema=_DTYPES)
 
     def symbols(self) -> list[str]:
         """Symbols that have signals."""
-        return sorted(unquote(folder.name) for folder in self.root.iterdir() if folder.is_dir()) if self.root.exists() else []
+        return sorted(unquote(folder.name) for folder in listed(self.root, "*") if folder.suffix != ".parquet")
 
     def _put(self, path: Path, signal: Signal, content: bytes) -> Written:
-        if _create(path, content):
+        if create(path, content):
             return "written"
         kept = _bytes(path)
         earlier = Signal.from_bytes(kept, str(path))
@@ -194,7 +192,7 @@ class SignalStore:
 
     def _set_aside(self, path: Path, content: bytes) -> Path:
         aside = path.parents[2] / "other" / f"{path.stem}-{hashlib.sha256(content).hexdigest()[:12]}.json"
-        _create(aside, content)
+        create(aside, content)
         return aside
 
     def _path(self, signal: Signal) -> Path:
@@ -208,7 +206,9 @@ class SignalStore:
 
     def _files(self, symbol: str, start: datetime | None, end: datetime | None) -> list[Path]:
         first, last = (f"{at:{STEM}}" if at else limit for at, limit in ((start, ""), (end, "~")))
-        found = self._folder(symbol).glob("[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9]*Z.json")
+        years = listed(self._folder(symbol), "[0-9][0-9][0-9][0-9]")
+        months = [month for year in years for month in listed(year, "[0-9][0-9]")]
+        found = [path for month in months for path in listed(month, "[0-9]*Z.json")]
         return sorted((path for path in found if first <= path.stem <= last), key=lambda path: path.stem)
 
     def _sync(self, symbol: str, changed: Collection[Path] = ()) -> pl.DataFrame:
@@ -216,7 +216,7 @@ class SignalStore:
         path = self._table_path(symbol)
         with locked(self._folder(symbol) / ".lock"):
             table = _kept(path)
-            written_at = path.stat().st_mtime_ns if path.exists() else 0
+            written_at = path.stat().st_mtime_ns if table.height else 0
             known = set(table["as_of"].dt.strftime(STEM))
             files = self._files(symbol, None, None)
             late = [
@@ -233,7 +233,7 @@ class SignalStore:
 def _kept(path: Path) -> pl.DataFrame:
     """The derived table; empty, so that it is made again from the JSON files, when there is none or it is damaged."""
     try:
-        return read_parquet(path, "nothing") if path.exists() else pl.DataFrame(schema=_DTYPES)
+        return read_parquet(path, "nothing") if stands(path) else pl.DataFrame(schema=_DTYPES)
     except DataError as error:
         LOG.warning("%s: %s; it is made again from the signals beside it", path, error.found)
         return pl.DataFrame(schema=_DTYPES)
@@ -246,25 +246,3 @@ def _load(path: Path) -> Signal:
 def _bytes(path: Path) -> bytes:
     """Bytes of a signal's file; none of a folder or a link to nothing in its place, which is then told as damage."""
     return path.read_bytes() if path.is_file() else b""
-
-
-def _create(path: Path, content: bytes) -> bool:
-    """Write a file that must not exist yet, whole or not at all; False when it exists."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        sync(temporary)
-        # a link appears whole and, unlike a rename, never takes the place of what another run wrote meanwhile
-        os.link(temporary, path)
-        sync(path.parent)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise StorageError(
-            str(path), found=f"{type(error).__name__}: {error}", wanted="a writable disk with room",
-            mend=f"free space or fix permissions under {path.parent}, then run the same command again",
-        ) from error  # fmt: skip
-    finally:
-        remove(temporary)
-    return True

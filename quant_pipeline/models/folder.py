@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
-from quant_pipeline.errors import BundleError
-from quant_pipeline.files import sha256, write_text
+from quant_pipeline.errors import BundleError, DataError
+from quant_pipeline.files import read_json, sha256, stands, write_text
 
 MEND = "copy the folder again from where it was made, or train it again"
 
@@ -39,18 +39,26 @@ def unseal(folder: Path, name: str) -> dict[str, Any]:
 
 def _facts(folder: Path, name: str) -> dict[str, Any]:
     place = folder / name
-    if not place.is_file():
-        _refuse(place, "no such file", "a folder that this package saved")
     try:
-        text = place.read_bytes().decode()
-        facts = json.loads(text)
-    except (OSError, ValueError) as error:
-        _refuse(place, f"unreadable JSON ({type(error).__name__})", "the sealed facts")
-    # the digest speaks for the values, the text for every byte
-    whole = isinstance(facts, dict) and isinstance(facts.get("files"), dict) and text == _text(facts)
-    if not whole or facts.pop("digest", None) != _digest(facts):
+        if not stands(place):
+            _refuse(place, "no such file", "a folder that this package saved")
+        facts = read_json(place, MEND)
+    except DataError as error:
+        _refuse(place, error.found, "the sealed facts")
+    if not _is_whole(place, facts):
         _refuse(place, "changed bytes", "facts that match their digest")
-    return dict(facts)
+    return {fact: value for fact, value in facts.items() if fact != "digest"}
+
+
+def _is_whole(place: Path, facts: Any) -> bool:
+    """Whether the digest speaks for the values, and the text for every byte."""
+    if not isinstance(facts, dict) or not isinstance(facts.get("files"), dict):
+        return False
+    body = {fact: value for fact, value in facts.items() if fact != "digest"}
+    try:
+        return place.read_bytes().decode() == _text(facts) and facts.get("digest") == _digest(body)
+    except (ValueError, RecursionError):  # JSON that we would not write: not a number, or nested without end
+        return False
 
 
 def _listed(folder: Path, name: str) -> list[str]:
@@ -65,5 +73,5 @@ def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _refuse(path: Path, found: str, wanted: str) -> NoReturn:
+def _refuse(path: Path, found: object, wanted: str) -> NoReturn:
     raise BundleError(str(path), found=found, wanted=wanted, mend=MEND)

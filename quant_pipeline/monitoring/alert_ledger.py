@@ -20,9 +20,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from quant_pipeline.errors import StorageError
+from quant_pipeline.files import refusal
 from quant_pipeline.monitoring.telegram import NoAnswerError, NotDeliveredError, TelegramClient
 
 State = Literal["sending", "sent", "pending", "logged", "unsure"]
@@ -37,8 +38,9 @@ _TABLES = """CREATE TABLE IF NOT EXISTS alerts (
     next_at TEXT NOT NULL, attempts INTEGER NOT NULL, unanswered INTEGER NOT NULL, error TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS pauses (until TEXT NOT NULL)"""
 
-_PUT = """INSERT OR IGNORE INTO alerts
-    SELECT :key, 'pending', :text, :now, :now, MAX(:now, COALESCE(MAX(until), '')), 0, 0, '' FROM pauses"""
+_FIELDS = "key, state, text, first_at, changed_at, next_at, attempts, unanswered, error"
+_PUT = f"""INSERT OR IGNORE INTO alerts ({_FIELDS})
+    SELECT :key, 'pending', :text, :now, :now, MAX(:now, COALESCE(MAX(until), '')), 0, 0, '' FROM pauses"""  # noqa: S608 -- literals of this module
 _CLAIM = """UPDATE alerts SET state = 'sending', changed_at = :now, attempts = attempts + 1
     WHERE key = :key AND state = 'pending' AND next_at <= :now"""
 _LOG = "UPDATE alerts SET state = 'logged', changed_at = :now WHERE key = :key AND state = 'pending' AND attempts = 0"
@@ -149,23 +151,55 @@ class AlertLedger:
 
     def _read(self, where: str, *values: str) -> list[Alert]:
         with self.connect() as base:
-            rows = base.execute(f"SELECT * FROM alerts WHERE {where} ORDER BY first_at, key", values).fetchall()  # noqa: S608 -- `where` is a literal of this module
-        return [Alert(*row[:3], *map(datetime.fromisoformat, row[3:6]), *row[6:]) for row in rows]
+            rows = base.execute(f"SELECT {_FIELDS} FROM alerts WHERE {where} ORDER BY first_at, key", values)  # noqa: S608 -- literals of this module
+            return [_alert(*row) for row in rows]
 
     @contextmanager
     def connect(self) -> Iterator[sqlite3.Connection]:
-        """The ledger's file, for one transaction: all of it is kept, or nothing."""
+        """The ledger's file, for one transaction: all of it is kept, or nothing.
+
+        Raises `StorageError` when the disk refuses, and for a file, or a value in it, that is not as it was written.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=LOCK_SECONDS)) as base, base:
                 for table in _TABLES.split(";"):
                     base.execute(table)
                 yield base
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(
-                str(self.path), found=f"{type(error).__name__}: {error}", wanted="a writable SQLite file",
-                mend="free space or fix permissions; delete the file to forget what was sent",
-            ) from error  # fmt: skip
+        except (OSError, sqlite3.Error, ValueError, TypeError) as error:
+            raise (_damage(self.path, error) if _is_damage(error) else refusal(self.path, error)) from error
+
+
+def _alert(
+    key: str, state: State, text: str, first: str, changed: str, due: str, attempts: int, unanswered: int, error: str
+) -> Alert:
+    """The row that these columns hold; raises `ValueError` or `TypeError` for one that the ledger did not write."""
+    if {type(attempts), type(unanswered)} != {int} or {type(each) for each in (key, text, error)} != {str}:
+        raise TypeError(f"alert {key!r} holds a value of another kind than was written")
+    if state not in get_args(State):
+        raise ValueError(f"alert {key!r} has the state {state!r}")
+    return Alert(key, state, text, moment_of(first), moment_of(changed), moment_of(due), attempts, unanswered, error)
+
+
+def moment_of(text: str) -> datetime:
+    """The moment that `text_of` wrote; raises `ValueError` or `TypeError` for anything else."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"a moment without its time zone: {text!r}")
+    return moment
+
+
+def _is_damage(error: Exception) -> bool:
+    if isinstance(error, sqlite3.OperationalError):
+        return any(words in str(error) for words in ("no such", "no column"))
+    return isinstance(error, sqlite3.Error | ValueError | TypeError)
+
+
+def _damage(path: Path, error: Exception) -> StorageError:
+    return StorageError(
+        str(path), found=f"{type(error).__name__}: {error}", wanted="the ledger of alerts as it was written",
+        mend="restore it from a backup, or delete it to forget what was sent",
+    )  # fmt: skip
 
 
 def _marked(alert: Alert, now: datetime) -> str:

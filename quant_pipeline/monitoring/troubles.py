@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from quant_pipeline.monitoring.alert_ledger import AlertLedger, put, text_of
+from quant_pipeline.monitoring.alert_ledger import AlertLedger, moment_of, put, text_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -158,8 +158,10 @@ def _fresh(base: sqlite3.Connection, key: str) -> bool:
 
 def _open(base: sqlite3.Connection, where: str, *values: str) -> list[_Open]:
     rows = base.execute(f"SELECT {_FIELDS} FROM troubles WHERE NOT is_over AND {where} ORDER BY rowid", values).fetchall()  # noqa: S608 -- `where` is a literal of this module
-    at = datetime.fromisoformat
-    return [_Open(row, label, thing, text, at(first), at(last), times) for row, label, thing, text, first, last, times in rows]
+    return [
+        _Open(row, label, thing, text, moment_of(first), moment_of(last), times)
+        for row, label, thing, text, first, last, times in rows
+    ]
 
 
 def _reword(base: sqlite3.Connection, key: str, text: str) -> bool:

@@ -7,16 +7,17 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from quant_pipeline import plugins
 from quant_pipeline.config.timeframes import minutes
-from quant_pipeline.errors import QuantError
+from quant_pipeline.errors import DamagedError, QuantError
+from quant_pipeline.files import listed, verify
 from quant_pipeline.orchestration.house import House, make_house
 from quant_pipeline.orchestration.lists import plugin_lines
 from quant_pipeline.orchestration.reach import PROVIDERS, reach
 from quant_pipeline.orchestration.row_ledger import ledger_lines
-from quant_pipeline.orchestration.schedules import trained
 
 Finding = tuple[str, bool, str]
 LIBRARIES = (
@@ -77,10 +78,41 @@ def _place(house: House) -> Iterator[Finding]:
     yield _guarded("telegram", _telegram)
     yield _guarded("planted leaks", _leaks)
     for symbol in house.universe.symbols:
-        if lines := ledger_lines(house, symbol):
-            yield f"bars of {symbol}", True, "; ".join(lines)
-    yield from ((name, False, line) for name, line in _warned(house))
-    yield "champions", True, ", ".join(trained(house)) or "none yet; `quant run GC=F` makes one"
+        yield from _symbol(house, symbol)
+    yield from _champions(house)
+
+
+def _symbol(house: House, symbol: str) -> Iterator[Finding]:
+    """What is stored of `symbol`; one damaged file hides nothing of the others."""
+    ledger = _guarded(f"bars of {symbol}", lambda: "; ".join(ledger_lines(house, symbol)))
+    if ledger[-1]:
+        yield ledger
+    yield from ((f"tables of {symbol}", False, line) for line in _damaged(house, symbol))
+    for asset, line in _warned(house, symbol):
+        yield asset, False, line
+
+
+def _damaged(house: House, symbol: str) -> Iterator[str]:
+    try:
+        tables = [path for path in listed(house.workplace.lake, "**/*.parquet") if path.stem == symbol]
+    except DamagedError as error:
+        yield str(error)
+        return
+    for table in tables:
+        try:
+            verify(table, f"run: quant run '{symbol}', which makes it again")
+        except DamagedError as error:
+            yield str(error)
+
+
+def _champions(house: House) -> Iterator[Finding]:
+    live = []
+    for symbol in house.universe.symbols:
+        try:
+            live += [symbol] if house.champions.live_at(symbol, house.workplace.now()) else []
+        except QuantError as error:
+            yield "champions", False, str(error)
+    yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
 
 
 def _source(house: House) -> str:
@@ -88,12 +120,13 @@ def _source(house: House) -> str:
     return f"{house.source.name}: {', '.join(sorted(known, key=minutes))}"
 
 
-def _warned(house: House) -> Iterator[tuple[str, str]]:
-    from quant_pipeline.orchestration.showing import warnings
+def _warned(house: House, symbol: str) -> Iterator[tuple[str, str]]:
+    from quant_pipeline.orchestration.showing import WARNINGS
 
-    for symbol in house.universe.symbols:
-        for line in warnings(house, symbol):
-            yield line.partition(" of ")[0].removesuffix(" failed"), line
+    for tell in WARNINGS:
+        with suppress(DamagedError):  # told with the other tables
+            if line := tell(house, symbol):
+                yield line.partition(" of ")[0].removesuffix(" failed"), line
 
 
 def _news(house: House) -> str:

@@ -6,6 +6,7 @@ look fresh because another made its own, and the UI would show rows of one profi
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,11 +14,21 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, _event_lo
 
 from quant_pipeline.config.experiment import load_experiment
 from quant_pipeline.config.workplace import workplace
-from quant_pipeline.files import locked
+from quant_pipeline.files import locked, refusal, stands
 from quant_pipeline.orchestration.event_log import EventLog
 
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
+
+
+_BASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+
+
+def _check(base: Path) -> None:
+    """Refuse, by its name, a folder or a link to nothing where a database belongs: SQLite only says that it cannot open."""
+    for path in (base / name for name in _BASES):
+        if stands(path) and not path.is_file():
+            raise refusal(path, FileExistsError(errno.EEXIST, "not a file"))
 
 
 class History(DagsterSqliteStorage):
@@ -28,6 +39,7 @@ class History(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         with locked(Path(base_dir) / ".lock"):
+            _check(Path(base_dir))
             super().__init__(base_dir, inst_data)
         self._event_log_storage = EventLog(_event_logs_directory(base_dir))
 

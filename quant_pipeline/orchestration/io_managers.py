@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
-from quant_pipeline.files import read_parquet, replacing, write_parquet
+from quant_pipeline.files import read_parquet, replacing, stands, write_parquet
 from quant_pipeline.orchestration.remaking import missing_upstream, remake
 
 
@@ -30,7 +30,7 @@ class _Lake(dg.UPathIOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         for partition, path in self._get_paths_for_partitions(context).items() if context.has_asset_partitions else ():
-            if not path.exists():
+            if not stands(Path(str(path))):
                 raise missing_upstream(context.asset_key, partition)
         return super().load_input(context)
 

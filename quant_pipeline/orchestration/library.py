@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quant_pipeline.errors import ConfigError, DataError, MissingUpstreamError, QuantError
-from quant_pipeline.files import write_text
+from quant_pipeline.errors import ConfigError, DamagedError, DataError, MissingUpstreamError, QuantError, StorageError
+from quant_pipeline.files import stands, write_text
 from quant_pipeline.ledger import DOWN, Ledger
 from quant_pipeline.orchestration.house import BEFORE_ALL
 
@@ -38,9 +38,9 @@ def open_library(house: House) -> Library:
 
     news, macro = articles(house), releases(house)
     return Library(
-        articles=news if has_news(house) or news.root.exists() else None,
+        articles=news if has_news(house) or stands(news.root) else None,
         embeddings=lambda symbol: embeddings(house, symbol),
-        releases=macro if has_macro(house) or macro.root.exists() else None,
+        releases=macro if has_macro(house) or stands(macro.root) else None,
     )
 
 
@@ -109,7 +109,7 @@ def collect_news(house: House, symbol: str) -> Ledger:
 def _keep_terms(folder: Path, terms: str) -> None:
     """Note how a news file was read; stored articles never move in time, so another reading cannot be added to them."""
     path = folder / "terms.txt"
-    kept = path.read_text(encoding="utf-8", errors="replace") if path.exists() else terms
+    kept = path.read_text(encoding="utf-8", errors="replace") if stands(path) else terms
     if kept != terms:
         raise DataError(
             f"articles in {folder}", found=f"those of a file read with {kept}", wanted=f"one reading, now with {terms}",
@@ -197,13 +197,19 @@ def _named(variable: str) -> Path | None:
 
 
 def ingest_correlated(house: House, symbol: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Bring the bars of the symbols correlated with `symbol` up to date; returns, by name, why one has none or no new ones."""
+    """Bring the bars of the symbols correlated with `symbol` up to date; returns, by name, why one has none or no new ones.
+
+    Raises `DamagedError` or `StorageError` for bars that are there and cannot be read, or cannot be stored: a signal made
+    without them would differ from its replay.
+    """
     missing: dict[str, str] = {}
     down: dict[str, str] = {}
     for name in house.symbol(symbol).correlated:
         try:
             ledger = _ingest_other(house, symbol, name)
             down |= {name: ledger.notes[DOWN]} if DOWN in ledger.notes else {}
+        except (DamagedError, StorageError):
+            raise
         except QuantError as error:
             (down if house.store.intervals(name) else missing)[name] = str(error)
     return missing, down

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from quant_pipeline.files import read_state, write_state
+from quant_pipeline.files import read_state, stands, write_state
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration.house import House
 
@@ -23,7 +23,7 @@ def keep_ledger(house: House, symbol: str, ledger: Ledger) -> None:
 def ledger_lines(house: House, symbol: str) -> list[str]:
     """Rows in and out, dropped rows by reason with their share, and the notes worth reading; empty before the first bars."""
     path = ledger_path(house, symbol)
-    if not path.exists():
+    if not stands(path):
         return []
     told = read_state(path, f"run: quant materialize 'bars/{house.experiment.primary}/{symbol}'")
     return [_rows(told), *_notes(told["notes"])]

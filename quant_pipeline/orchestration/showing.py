@@ -13,7 +13,7 @@ from quant_pipeline.backtest.money import MONEY
 from quant_pipeline.backtest.verdicts import between, look_up, models, number, share
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.errors import MissingUpstreamError
-from quant_pipeline.files import read_parquet
+from quant_pipeline.files import read_parquet, stands
 from quant_pipeline.inference.schedule import decision_time
 from quant_pipeline.inference.signals import Signal
 from quant_pipeline.orchestration.assets.deploy import test_log
@@ -41,7 +41,7 @@ FIGURES = ("model", "kind", "fold", "metric", "rows", "value", "low", "high", "c
 def skill_table(house: House, symbol: str) -> pl.DataFrame:
     """The skill table, widened for all that looked at the final test by now; raises `MissingUpstreamError` without a report."""
     path = house.workplace.lake / "skill_report" / f"{symbol}.parquet"
-    if not path.exists():
+    if not stands(path):
         raise MissingUpstreamError(
             f"skill report of {symbol}", found="none", wanted="a finished training", mend=f"run: quant train '{symbol}'"
         )
@@ -121,17 +121,28 @@ def absent_rungs(house: House, symbol: str) -> str | None:
 
 def warnings(house: House, symbol: str) -> list[str]:
     """A line each on what speaks against the figures of `symbol`: columns that failed their audit, skill too good to be true."""
+    return [line for tell in WARNINGS if (line := tell(house, symbol))]
+
+
+def _unsound(house: House, symbol: str) -> str | None:
     from quant_pipeline.inference.faults import summary
 
-    faults, alarms = (_stored(house, asset, symbol) for asset in ("feature_audit", "skill_alarm"))
-    lines = [] if faults is None else [f"feature audit of {symbol} failed, nothing is trained on these: {summary(faults)}"]
-    return lines if alarms is None else [*lines, f"implausible skill of {symbol}, look for a leak: {_alarmed(alarms)}"]
+    faults = _stored(house, "feature_audit", symbol)
+    return None if faults is None else f"feature audit of {symbol} failed, nothing is trained on these: {summary(faults)}"
+
+
+def _implausible(house: House, symbol: str) -> str | None:
+    alarms = _stored(house, "skill_alarm", symbol)
+    return None if alarms is None else f"implausible skill of {symbol}, look for a leak: {_alarmed(alarms)}"
+
+
+WARNINGS = (_unsound, _implausible)
 
 
 def _stored(house: House, asset: str, symbol: str) -> pl.DataFrame | None:
     """A stored table that has rows."""
     path = house.workplace.lake / asset / f"{symbol}.parquet"
-    table = read_parquet(path, f"run: quant materialize '{asset}/{symbol}'") if path.exists() else None
+    table = read_parquet(path, f"run: quant materialize '{asset}/{symbol}'") if stands(path) else None
     return table if table is not None and table.height else None
 
 

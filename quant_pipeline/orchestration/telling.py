@@ -16,7 +16,7 @@ import dagster as dg
 import polars as pl
 
 from quant_pipeline.errors import QuantError
-from quant_pipeline.files import read_parquet
+from quant_pipeline.files import read_parquet, stands
 from quant_pipeline.monitoring.alert_ledger import AlertLedger
 from quant_pipeline.monitoring.alerts import drift_message, failure_message, signal_message
 from quant_pipeline.monitoring.telegram import TelegramClient, from_environment
@@ -119,7 +119,7 @@ def _plan(house: House, signal: Signal) -> TradePlan | None:
 def _barriers(house: House, symbol: str) -> LabelSettings:
     """The barriers that labels used: as they were tuned, else as the experiment says."""
     path = house.workplace.lake / "barriers" / f"{symbol}.parquet"
-    if not path.exists():
+    if not stands(path):
         return house.experiment.labels
     (tuned,) = read_parquet(path, f"run: quant train {symbol}").to_dicts()
     return house.experiment.labels.model_copy(update=tuned)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from quant_pipeline.files import locked, read_state, write_state
+from quant_pipeline.files import locked, read_state, stands, write_state
 
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 """By then nothing had been seen."""
@@ -30,7 +30,7 @@ def look(root: Path) -> datetime:
 
     Raises `DataError` for a damaged clock.
     """
-    if not root.exists():
+    if not stands(root):
         return BEFORE_ALL
     with locked(root / ".lock"):
         last, looked = _clock(root)
@@ -40,7 +40,7 @@ def look(root: Path) -> datetime:
 
 
 def _clock(root: Path) -> tuple[datetime, bool]:
-    if not _path(root).exists():
+    if not stands(_path(root)):
         return BEFORE_ALL, False
     told = read_state(_path(root), "restore it from a backup, or delete it: the clock then goes on from now")
     return datetime.fromisoformat(told["last"]), told["looked"]

@@ -22,7 +22,7 @@ from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Instrument
 from quant_pipeline.errors import SourceError, UnreachableError
-from quant_pipeline.files import locked, read_state, write_state
+from quant_pipeline.files import locked, read_state, stands, write_state
 from quant_pipeline.ledger import DOWN, Ledger
 from quant_pipeline.sources.arrival import BEFORE_ALL
 from quant_pipeline.sources.base import MarketSource
@@ -129,7 +129,7 @@ class _Progress:
 
     @classmethod
     def load(cls, path: Path) -> _Progress:
-        if not path.exists():
+        if not stands(path):
             return cls(path)
         kept = read_state(path, "restore it from a backup, or delete it: the history is then asked for again")
         retry = [(datetime.fromisoformat(begin), datetime.fromisoformat(end)) for begin, end in kept["retry"]]

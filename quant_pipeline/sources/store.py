@@ -20,7 +20,7 @@ import polars as pl
 from quant_pipeline.bars.schema import BARS_SCHEMA, check_bars
 from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, locked, read_parquet, read_state, write_parquet, write_state
+from quant_pipeline.files import frame_hash, listed, locked, read_parquet, read_state, stands, write_parquet, write_state
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.arrival import BEFORE_ALL, look, next_arrival
 from quant_pipeline.sources.changes import Changes, compare, distinct, joined, restated_by, since, spoken
@@ -77,7 +77,7 @@ class RawStore:
             changed = {path: change for path, change in months.items() if change.any}
             seen_at = next_arrival(self.root, now) if changed else now
             for path, change in changed.items():
-                rows = _read(path) if path.exists() else pl.DataFrame(schema=STORED_SCHEMA)
+                rows = _read(path) if stands(path) else pl.DataFrame(schema=STORED_SCHEMA)
                 write_parquet(path, _with(rows, change, seen_at))
         return ledger
 
@@ -172,7 +172,8 @@ class RawStore:
 
     def _kept(self, symbol: str) -> list[str]:
         """Intervals that have files, withdrawn bars or not."""
-        return sorted({path.parent.name for path in self.folder(symbol).glob("*/????-??.parquet")}, key=minutes)
+        names = [path.name for path in listed(self.folder(symbol), "[0-9]*")]
+        return sorted((name for name in names if self._months(symbol, name)), key=minutes)
 
     def _holds(self, symbol: str, interval: str, seen_by: datetime | None) -> bool:
         return any(_standing(path, seen_by).height for path in reversed(self._months(symbol, interval)))
@@ -188,7 +189,7 @@ class RawStore:
             yield self.folder(symbol, interval) / f"{month}.parquet", rows.get(month, told.clear())
 
     def _changes(self, path: Path, told: pl.DataFrame, interval: str, whole: tuple[datetime, datetime] | None) -> Changes:
-        stored = _standing(path) if path.exists() else pl.DataFrame(schema=BARS_SCHEMA)
+        stored = _standing(path) if stands(path) else pl.DataFrame(schema=BARS_SCHEMA)
         return compare(stored, told, None if whole is None else _between(stored, interval, *whole))
 
     def _judge(self, symbol: str, interval: str, changes: Changes, ledger: Ledger, *, whole: bool) -> None:
@@ -220,7 +221,7 @@ class RawStore:
         return self._hashes[path][1]
 
     def _months(self, symbol: str, interval: str) -> list[Path]:
-        return sorted(self.folder(symbol, interval).glob("????-??.parquet"))
+        return listed(self.folder(symbol, interval), "????-??.parquet")
 
 
 def _with(rows: pl.DataFrame, changes: Changes, seen_at: datetime) -> pl.DataFrame:

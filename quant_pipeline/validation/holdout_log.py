@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import damaged
+from quant_pipeline.files import create, read_records, refusal
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
 _MOMENT = pl.Datetime("us", "UTC")
-_SCHEMA = {"when": _MOMENT, "who": pl.String, "why": pl.String, "bundle": pl.String, "start": _MOMENT, "end": _MOMENT}
+_SCHEMA: dict[str, Any] = {
+    "when": _MOMENT,
+    "who": pl.String,
+    "why": pl.String,
+    "bundle": pl.String,
+    "start": _MOMENT,
+    "end": _MOMENT,
+}
 _ALWAYS = ("when", "who", "why")
 
 
@@ -36,16 +42,19 @@ def record_test_use(path: Path, who: str, when: datetime, why: str, *, bundle: s
 
     Raises:
         StorageError: the disk refuses; the record is then as it was before.
+        DamagedError: what stands there is no record.
     """
     start, end = (each.isoformat() for each in span)
     use = {"when": when.isoformat(), "who": who, "why": why, "bundle": bundle, "start": start, "end": end}
-    line = json.dumps(use) + "\n"
+    line = f"{json.dumps(use)}\n".encode()
+    if create(path, line):  # with its first line, so that an empty record is a damaged one
+        return
+    read_test_uses(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as stream:
-            _append_whole(stream.fileno(), line.encode())
+            _append_whole(stream.fileno(), line)
     except OSError as error:
-        raise StorageError(str(path), found=error, wanted="room for one more line", mend="free space, then run again") from error
+        raise refusal(path, error) from error
 
 
 def _append_whole(descriptor: int, line: bytes) -> None:
@@ -65,19 +74,10 @@ def read_test_uses(path: Path) -> pl.DataFrame:
     Null: bundle and span of a use that was recorded before those were.
 
     Raises:
-        DataError: a line that is no record, naming its number.
+        DamagedError: a line that is no record, naming its number, or a file without any.
     """
-    lines = _lines(path)
-    rows = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(_SCHEMA, pl.String))
-    return frame.with_columns(pl.col("when", "start", "end").str.to_datetime(time_unit="us", time_zone="UTC"))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    except (OSError, UnicodeDecodeError) as error:
-        raise damaged(path, str(error), "restore the record from a backup; it is written by record_test_use only") from error
+    mend = "restore the record from a backup; it is written by record_test_use only"
+    return pl.DataFrame(read_records(path, mend, _use, "a JSON object with when, who and why"), schema=_SCHEMA)
 
 
 def count_uses(uses: pl.DataFrame, span: tuple[datetime, datetime]) -> int:
@@ -91,10 +91,16 @@ def count_uses(uses: pl.DataFrame, span: tuple[datetime, datetime]) -> int:
     return int(uses.filter(~apart.fill_null(value=False)).select(scored.n_unique()).item())
 
 
-def _parse(line: str, where: str) -> dict[str, str | None]:
-    try:
-        use = json.loads(line)
-        return {name: str(use[name]) if name in _ALWAYS or name in use else None for name in _SCHEMA}
-    except (ValueError, TypeError, KeyError):
-        raise DataError(where, found=repr(line[:80]), wanted="a JSON object with when, who and why",
-                        mend="restore the record from a backup; it is written by record_test_use only") from None  # fmt: skip
+def _use(told: dict[str, Any]) -> dict[str, str | datetime | None]:
+    return {name: _value(told[name], kind) if name in _ALWAYS or name in told else None for name, kind in _SCHEMA.items()}
+
+
+def _value(told: Any, kind: Any) -> str | datetime:
+    if not isinstance(told, str):
+        raise TypeError(f"{told!r} is no text")
+    if kind == pl.String:
+        return told
+    moment = datetime.fromisoformat(told)
+    if moment.tzinfo is None:
+        raise ValueError(f"{told!r} has no time zone")
+    return moment.astimezone(UTC)

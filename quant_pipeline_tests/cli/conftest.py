@@ -28,7 +28,7 @@ def refused() -> Callable[..., str]:
         lines = [line for line in result.output.strip().splitlines() if not line.startswith(NOISE)]
         told = [line for line in lines if line.startswith(names)]
         assert told == lines[-1:], result.output
-        assert told[0].startswith(f"{kind.__name__}: ")
+        assert issubclass(getattr(errors, told[0].partition(":")[0]), kind)
         for word in (*words, ": found ", ", wanted ", ". To mend: "):
             assert word in told[0]
         assert "Traceback" not in result.output

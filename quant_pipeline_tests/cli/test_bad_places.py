@@ -17,7 +17,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from quant_pipeline.errors import BundleError, DataError, MissingUpstreamError, SourceError, StorageError
+from quant_pipeline.errors import BundleError, DataError, MissingUpstreamError, QuantError, SourceError, StorageError
 from quant_pipeline.sources import yahoo
 
 SYMBOL = "BTC-USD"
@@ -263,3 +263,36 @@ def test_a_damaged_record_is_named(quant, refused, home, file, command, kind, da
     if kind is not None:
         refused(result, kind)
     assert "Traceback" not in result.output
+
+
+def misplace(path: Path, wrong: str) -> None:
+    """Put a file, an empty file, a folder or a link to nothing in the place of `path`."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if wrong == "folder":
+        path.mkdir()
+    elif wrong == "dead link":
+        path.symlink_to("/no/where")
+    else:
+        path.write_text("x" if wrong == "file" else "")
+
+
+@pytest.mark.parametrize(
+    ("place", "wrong", "word"),
+    [
+        ("bundles/**/champions/BTC-USD.jsonl", "dead link", "restore the file"),
+        ("bundles/**/champions/BTC-USD.jsonl", "empty", "restore the file"),
+        ("bundles/**/champions", "file", "champions: found a damaged file"),
+        ("lake/**/raw/.lock", "folder", ".lock away"),
+        ("dagster/**/history/runs/index.db", "folder", "index.db away"),
+        ("dagster/**/tiny/history", "file", "history"),
+        ("lake/**/cutoffs", "file", "cutoffs: found a damaged file"),
+    ],
+)
+def test_what_stands_in_the_wrong_place_stops_a_prediction_in_one_line(quant, refused, home, place, wrong, word):
+    if place.endswith("cutoffs"):
+        path = home.lake / "cutoffs"
+    else:
+        (path,) = home.data.glob(place)
+    misplace(path, wrong)
+    told = refused(quant(home, "predict", SYMBOL), QuantError, word)
+    assert "free space" not in told

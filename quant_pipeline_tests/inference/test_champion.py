@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quant_pipeline.config.experiment import ChampionSettings
-from quant_pipeline.errors import ModelError, StorageError
+from quant_pipeline.errors import DamagedError, ModelError
 from quant_pipeline.inference.champion import FEWEST_FRESH, ChampionHistory, Decision, Rival, Score, decide, score
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -181,7 +182,28 @@ def test_live_at_against_the_slow_walk(tmp_path_factory, steps, at):
     assert history.live_at("X", days(at)) == live
 
 
-def test_a_damaged_history_is_refused_by_name(tmp_path):
-    (tmp_path / "SPY.jsonl").write_text('{"symbol": "SPY"')
-    with pytest.raises(StorageError, match=r"SPY\.jsonl"):
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("content", ['{"symbol": "SPY"', "", "[1]\n", '"text"\n', DEEP, '{"as_of": 5, "since": 5}\n'])
+def test_a_damaged_history_is_refused_by_name(tmp_path, content):
+    (tmp_path / "SPY.jsonl").write_text(content)
+    with pytest.raises(DamagedError, match=r"SPY\.jsonl"):
         ChampionHistory(tmp_path).events("SPY")
+
+
+def test_a_value_of_another_kind_is_refused(tmp_path):
+    ChampionHistory(tmp_path).record("SPY", "a", YES, as_of=START, since=START)
+    told = json.loads((tmp_path / "SPY.jsonl").read_text())
+    for name in told:
+        (tmp_path / "SPY.jsonl").write_text(json.dumps(told | {name: 5}) + "\n")
+        with pytest.raises(DamagedError, match="line 1"):
+            ChampionHistory(tmp_path).events("SPY")
+
+
+def test_a_history_that_leads_nowhere_is_damage_and_not_absence(tmp_path):
+    (tmp_path / "SPY.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "champions").write_text("x")
+    for root in (tmp_path, tmp_path / "champions"):
+        with pytest.raises(DamagedError):
+            ChampionHistory(root).live_at("SPY", START)

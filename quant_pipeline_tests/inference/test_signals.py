@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from quant_pipeline.errors import DataError, StorageError
 from quant_pipeline.files import locked
-from quant_pipeline.inference import signals as module
 from quant_pipeline.inference.signals import Signal, SignalStore
 
 HOUR = timedelta(hours=1)
@@ -240,7 +239,7 @@ def test_a_full_disk_leaves_nothing_half_written(store, monkeypatch):
     def full(*_: object):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "link", full)
+    monkeypatch.setattr(os, "link", full)
     with pytest.raises(StorageError, match="No space left"):
         store.write(signal())
     assert list(store.root.rglob("*.json")) == []

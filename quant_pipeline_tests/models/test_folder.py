@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -58,4 +59,29 @@ def test_facts_that_say_the_same_in_other_bytes_are_found(folder):
     text = (folder / "facts.json").read_text()
     (folder / "facts.json").write_text(text + " ")
     with pytest.raises(BundleError, match=r"facts\.json: found changed bytes"):
+        unseal(folder, "facts.json")
+
+
+def nested(depth):
+    return '{"files": {}, "x": ' + "[" * depth + "]" * depth + "}"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, nested(600), nested(900), '{"files": {}, "x": NaN}'])
+def test_facts_nested_without_end_are_found(folder, text):
+    (folder / "facts.json").write_text(text)
+    with pytest.raises(BundleError, match=r"facts\.json"):
+        unseal(folder, "facts.json")
+
+
+@pytest.mark.parametrize("wrong", ["dead link", "folder", "folder is a file"])
+def test_facts_that_are_something_else_are_damage(folder, wrong):
+    (folder / "facts.json").unlink()
+    if wrong == "dead link":
+        (folder / "facts.json").symlink_to("/no/where")
+    elif wrong == "folder":
+        (folder / "facts.json").mkdir()
+    else:
+        shutil.rmtree(folder)
+        folder.write_text("x")
+    with pytest.raises(BundleError, match="damaged"):
         unseal(folder, "facts.json")

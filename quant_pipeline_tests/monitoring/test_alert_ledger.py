@@ -156,3 +156,38 @@ def test_an_unusable_file_is_our_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
         AlertLedger(tmp_path / "file" / "alerts.sqlite").alerts()
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("UPDATE alerts SET first_at = 'soon'", "Invalid isoformat"),
+        ("UPDATE alerts SET changed_at = 5", "Invalid isoformat"),
+        ("UPDATE alerts SET changed_at = x'00'", "TypeError"),
+        ("UPDATE alerts SET next_at = '2026-11-16T14:05:00'", "time zone"),
+        ("UPDATE alerts SET attempts = 'many'", "another kind"),
+        ("UPDATE alerts SET state = 'lost'", "the state 'lost'"),
+        ("ALTER TABLE alerts DROP COLUMN error", "no such column"),
+    ],
+)
+def test_a_ledger_of_other_values_or_columns_is_our_error(ledger, change, found):
+    ledger.keep("k", "buy", now=NOW)
+    with ledger.connect() as base:
+        base.execute(change)
+    with pytest.raises(StorageError, match=f"{found}.*To mend: restore it from a backup, or delete it"):
+        ledger.alerts()
+
+
+def test_a_column_more_is_no_damage(ledger):
+    ledger.keep("k", "buy", now=NOW)
+    with ledger.connect() as base:
+        base.execute("ALTER TABLE alerts ADD COLUMN more TEXT")
+    assert ledger.deliver("k", "buy", None, now=NOW).startswith("logged")
+
+
+@pytest.mark.parametrize("wrong", ["folder", "dead link"])
+def test_what_stands_in_the_place_of_the_ledger_is_named(tmp_path, wrong):
+    path = tmp_path / "alerts.sqlite"
+    path.mkdir() if wrong == "folder" else path.symlink_to(tmp_path / "no" / "where")
+    with pytest.raises(StorageError, match=r"To mend: move .*alerts\.sqlite away"):
+        AlertLedger(path).alerts()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
-from quant_pipeline.orchestration import doctor
+from quant_pipeline.files import write_parquet
+from quant_pipeline.orchestration import doctor, row_ledger
 
 
 @pytest.fixture
@@ -110,3 +112,30 @@ def test_a_leak_that_nobody_catches_is_wrong(trained_home, monkeypatch):
     found = {name: (good, text) for name, good, text in doctor.examine()}
     assert not found["planted leaks"][0]
     assert "future shift not caught" in found["planted leaks"][1]
+
+
+SYMBOL = "BTC-USD"
+
+
+def test_every_damage_is_told_and_hides_no_other(home, monkeypatch):
+    monkeypatch.setattr(doctor, "_leaks", lambda: "12 of 12 caught")
+    house = home.house()
+    ledger, champions = row_ledger.ledger_path(house, SYMBOL), house.champions.root / f"{SYMBOL}.jsonl"
+    tables = [house.workplace.lake / asset / f"{SYMBOL}.parquet" for asset in ("feature_audit", "skill_alarm", "fit_audit")]
+    for path in (ledger, champions, *tables):
+        path.unlink()
+        path.mkdir() if path.parent.name == "fit_audit" else path.symlink_to("/no/where")
+    told = [(name, text) for name, good, text in doctor._place(house) if not good and name != "disk"]
+    assert {name for name, _ in told} == {f"bars of {SYMBOL}", f"tables of {SYMBOL}", "champions"}
+    for path in (ledger, champions, *tables):
+        assert [text for _, text in told if text.startswith(f"{path}: found a damaged file")]
+
+
+def test_an_implausible_skill_is_told_beside_a_damaged_audit(home, monkeypatch):
+    monkeypatch.setattr(doctor, "_leaks", lambda: "12 of 12 caught")
+    house = home.house()
+    alarm = pl.DataFrame([{"what": "feature", "name": "x", "ic": 0.9, "ceiling": 0.2}])
+    write_parquet(house.workplace.lake / "skill_alarm" / f"{SYMBOL}.parquet", alarm)
+    (house.workplace.lake / "feature_audit" / f"{SYMBOL}.parquet").write_bytes(b"x")
+    told = [name for name, good, _ in doctor._place(house) if not good and name != "disk"]
+    assert told == [f"tables of {SYMBOL}", "implausible skill"]

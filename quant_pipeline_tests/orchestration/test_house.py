@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from quant_pipeline.errors import BundleError, ConfigError
+from quant_pipeline.errors import BundleError, ConfigError, DamagedError
 from quant_pipeline.orchestration.house import BEFORE_ALL
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
@@ -25,6 +25,20 @@ def test_drift_moves_the_cutoff_until_the_next_monday_passes_it(bare_home):
     assert house.cutoff("BTC-USD") == MONDAY
     later = bare_home.house(as_of=bare_home.as_of + timedelta(days=7))
     assert later.cutoff("GC=F") == MONDAY + timedelta(days=7)
+
+
+@pytest.mark.parametrize("wrong", ["folder", "dead link", "cutoffs is a file"])
+def test_a_damaged_cutoff_is_not_taken_for_none(bare_home, wrong):
+    house = bare_home.house()
+    path = house.workplace.lake / "cutoffs" / "GC=F.json"
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    if wrong == "cutoffs is a file":
+        path.parent.write_text("x")
+    else:
+        path.parent.mkdir()
+        path.mkdir() if wrong == "folder" else path.symlink_to("/no/where")
+    with pytest.raises(DamagedError, match="cutoffs"):
+        house.last_retrain("GC=F")
 
 
 def test_history_begins_so_many_days_before_the_cutoff(home_of_nothing):

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_pipeline.errors import ConfigError, DataError
+from quant_pipeline.errors import ConfigError, DamagedError, DataError
 from quant_pipeline.features.text.encoder import Encoded
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration import library
@@ -284,6 +284,43 @@ def test_a_correlated_symbol_that_is_gone_keeps_its_bars_and_says_why_none_came(
     missing, down = ingest_correlated(files, SYMBOL)
     assert set(down) == {"GC=F"}
     assert "GC=F" not in missing
+
+
+@pytest.mark.parametrize("wrong", ["file", "dead link", "damaged month"])
+def test_damaged_bars_of_a_correlated_symbol_are_not_taken_for_none(files, folder, minutes, wrong):
+    minutes.write_parquet(folder / "GC=F_1m.parquet")
+    ingest_correlated(files, SYMBOL)
+    place = files.store.folder("GC=F", "1m")
+    if wrong == "damaged month":
+        next(place.glob("*.parquet")).write_bytes(b"x")
+    else:
+        shutil.rmtree(place)
+        place.write_text("x") if wrong == "file" else place.symlink_to("/no/where")
+    for look in (
+        lambda: ingest_correlated(files, SYMBOL),
+        lambda: files.store.read("GC=F", "1m"),
+        lambda: files.store.fingerprint("GC=F"),
+    ):
+        with pytest.raises(DamagedError, match="GC=F/1m"):
+            look()
+
+
+def test_a_damaged_progress_of_a_correlated_symbol_is_told(simulated):
+    name = simulated.symbol(SYMBOL).correlated[0]
+    progress = simulated.store.folder(name, "1m") / "progress.json"
+    progress.parent.mkdir(parents=True)
+    progress.write_text("[1]")
+    with pytest.raises(DamagedError, match="progress"):
+        ingest_correlated(simulated, SYMBOL)
+
+
+@pytest.mark.parametrize("place", ["articles", "releases"])
+def test_a_store_that_is_a_dead_link_is_damage(files, place):
+    root = {"articles": articles(files).root, "releases": releases(files).root}[place]
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.symlink_to("/no/where")
+    with pytest.raises(DamagedError, match=place):
+        {"articles": lambda: articles(files).read(SYMBOL), "releases": lambda: releases(files).read()}[place]()
 
 
 def test_a_symbol_without_correlated_ones_has_no_other_bars(bare_home, files):

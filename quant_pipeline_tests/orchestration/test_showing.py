@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from quant_pipeline.ensemble.meta import MetaFit
-from quant_pipeline.errors import MissingUpstreamError
+from quant_pipeline.errors import DamagedError, MissingUpstreamError
 from quant_pipeline.files import write_parquet
 from quant_pipeline.inference import evidence
 from quant_pipeline.inference.evidence import Market, Tested
@@ -129,3 +129,12 @@ def test_implausible_skill_and_a_failed_audit_are_told_in_a_line_each(home):
     fault = {"audit": "live path", "where": "peek_1h", "fault": "differs", "rows": 1, "first_at": None, "found": "", "wanted": ""}
     write_parquet(home.lake / "feature_audit" / "BTC-USD.parquet", pl.DataFrame([fault], schema=FAULTS))
     assert "peek_1h: differs" in warnings(house, "BTC-USD")[0]
+
+
+@pytest.mark.parametrize("asset", ["feature_audit", "skill_alarm", "skill_report"])
+def test_a_table_that_is_a_dead_link_is_damage_and_not_absence(home, asset):
+    path = home.lake / asset / f"{SYMBOL}.parquet"
+    path.unlink()
+    path.symlink_to("/no/where")
+    with pytest.raises(DamagedError, match=asset):
+        (skill_rows if asset == "skill_report" else warnings)(home.house(), SYMBOL)

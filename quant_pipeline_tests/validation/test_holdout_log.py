@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from quant_pipeline.errors import DataError, StorageError
+from quant_pipeline.errors import DamagedError, DataError, StorageError
 from quant_pipeline.validation.holdout_log import count_uses, read_test_uses, record_test_use
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -85,7 +85,31 @@ def test_a_full_disk_leaves_the_record_as_it_was(tmp_path, monkeypatch):
     assert record.read_bytes() == before
 
 
-@pytest.mark.parametrize("line", ["not json", '{"who": "x"}', "[1]", '"text"'])
+WHOLE = {"when": NOW.isoformat(), "who": "x", "why": "y"}
+BAD = [
+    *({"bundle": value} for value in ({"a": 1}, 5, None, ["a"])), {"who": 5}, {"when": "2024-13-01"}, {"start": 5},
+    {"when": "2024-05-01T12:00:00"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["", "folder", "dead link"])
+def test_a_record_that_holds_nothing_is_damage(tmp_path, content):
+    record = tmp_path / "test_uses.jsonl"
+    if content == "folder":
+        record.mkdir()
+    elif content:
+        record.symlink_to(tmp_path / "nowhere")
+    else:
+        record.write_text("")
+    with pytest.raises(DamagedError, match="restore the record"):
+        read_test_uses(record)
+    with pytest.raises(DamagedError, match="restore the record"):
+        record_test_use(record, "run 1", NOW, "report", **of("a"))
+
+
+@pytest.mark.parametrize(
+    "line", ["not json", '{"who": "x"}', "[1]", '"text"', "[" * 100_000, *(json.dumps(WHOLE | bad) for bad in BAD)]
+)
 def test_a_line_that_is_no_record_is_named(tmp_path, line):
     record = tmp_path / "test_uses.jsonl"
     record_test_use(record, "run 1", NOW, "report", **of("a"))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quant_pipeline.errors import DataError, MissingUpstreamError
-from quant_pipeline.files import BLANK_SEAL, damaged, locked, replacing, seal, verify
+from quant_pipeline.files import BLANK_SEAL, damaged, locked, replacing, seal, stands, verify
 from quant_pipeline.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class EmbeddingStore:
             DataError: a damaged file, or one of another encoder; neither is ever overwritten.
             StorageError: the disk refuses; what was stored stays.
         """
-        if not self.path.exists():
+        if not stands(self.path):
             self._add([], encoder)  # so that a symbol without articles has a file too
         known = self._of(encoder).rows()
         distinct = list(dict.fromkeys(texts))
@@ -103,7 +103,7 @@ class EmbeddingStore:
             MissingUpstreamError: no file, or texts that were never computed.
             DataError: a damaged file.
         """
-        if not self.path.exists():
+        if not stands(self.path):
             raise self._incomplete("no file")
         stored = _read(self.path)
         known = stored.rows()
@@ -114,11 +114,11 @@ class EmbeddingStore:
 
     def model(self) -> str | None:
         """Id of the encoder whose embeddings these are; None while there is no file."""
-        return _read(self.path).model if self.path.exists() else None
+        return _read(self.path).model if stands(self.path) else None
 
     def _of(self, encoder: Encoder) -> _Table:
         """What is stored, which must be of `encoder`."""
-        if not self.path.exists():
+        if not stands(self.path):
             empty = np.empty((0, encoder.dimension), np.float32)
             return _Table(encoder.id, np.empty(0, _HASH), empty, np.empty(0))
         stored = _read(self.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from quant_pipeline.errors import ModelError
+from quant_pipeline.errors import DamagedError, ModelError
 from quant_pipeline.features.text.sentiment import NEUTRAL, PAIRS
-from quant_pipeline.files import sha256
+from quant_pipeline.files import read_json, sha256, stands
 
 FINBERT = "ProsusAI/finbert"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -196,10 +195,10 @@ def pooling(name: str, folder: Path) -> tuple[bool, bool]:
     """(mean pooling, unit length) as a sentence-transformers folder states them; CLS and unscaled where nothing is stated."""
     stated, modules = folder / "1_Pooling" / "config.json", folder / "modules.json"
     try:
-        told = json.loads(stated.read_text(encoding="utf-8")) if stated.exists() else {}
-        steps = json.loads(modules.read_text(encoding="utf-8")) if modules.exists() else []
-    except ValueError as error:
-        raise _unusable(name, f"{stated} or {modules}: {error}") from error
+        told = read_json(stated, "save the model again") if stands(stated) else {}
+        steps = read_json(modules, "save the model again") if stands(modules) else []
+    except DamagedError as error:
+        raise _unusable(name, f"{stated} or {modules}: {error.found}") from error
     mean = told.get("pooling_mode_mean_tokens", False) or told.get("pooling_mode") == "mean"
     if not mean and told and not (told.get("pooling_mode_cls_token") or told.get("pooling_mode") == "cls"):
         raise _unusable(name, f"a pooling that is neither mean nor cls in {stated}")

@@ -7,7 +7,6 @@ on, so that a value has the same bits on five years and on the window that live 
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +18,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from quant_pipeline.bars.moments import microseconds, require_columns, to_microseconds
-from quant_pipeline.errors import BundleError, DataError, ModelError
+from quant_pipeline.errors import BundleError, DamagedError, DataError, ModelError
 from quant_pipeline.features.kernels import FloatArray, change, rolling_spread
-from quant_pipeline.files import write_json
+from quant_pipeline.files import read_json, write_json
 from quant_pipeline.jit import compiled
 
 OBSERVATIONS = ("scaled_return", "log_volatility")
@@ -166,9 +165,9 @@ class RegimeModel:
         """Read what `save` wrote; raises `BundleError` naming a file that is absent or damaged."""
         path = folder / FILE
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError) as error:
-            raise BundleError(str(path), found=f"{type(error).__name__}: {error}", wanted="regimes that this package saved",
+            return cls.from_dict(read_json(path, "fit the regimes again"))
+        except (DamagedError, ValueError, TypeError, KeyError) as error:
+            raise BundleError(str(path), found=getattr(error, "found", error), wanted="regimes that this package saved",
                               mend="fit the regimes again") from error  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:

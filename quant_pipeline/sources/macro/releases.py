@@ -16,7 +16,7 @@ import polars as pl
 from quant_pipeline.bars.moments import require_columns
 from quant_pipeline.config.macro_series import last_day
 from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
+from quant_pipeline.files import frame_hash, listed, locked, read_parquet, stands, write_parquet
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.arrival import look, next_arrival
 from quant_pipeline.sources.base import RELEASES_SCHEMA, UTC_TIME
@@ -141,19 +141,19 @@ class ReleaseStore:
     def revisions(self) -> pl.DataFrame:
         """What a source changed after the fact: series, period, released_at, old_* (stored), new_* (refused), fetched_at."""
         path = self.root / "revisions.parquet"
-        return _read(path) if path.exists() else pl.DataFrame(schema=REVISIONS_SCHEMA)
+        return _read(path) if stands(path) else pl.DataFrame(schema=REVISIONS_SCHEMA)
 
     def fingerprint(self, until: datetime | None = None) -> str:
         """Hash over all releases known at `until`; equal releases give equal fingerprints, however they were fetched."""
         return frame_hash(self.read(until))
 
     def _stored(self) -> pl.DataFrame:
-        frames = [_read(path) for path in sorted((self.root / "series").glob("*.parquet"))]
+        frames = [_read(path) for path in listed(self.root / "series", "*.parquet")]
         return pl.concat(frames) if frames else pl.DataFrame(schema=STORED_SCHEMA)
 
     def _append_series(self, path: Path, rows: pl.DataFrame, ledger: Ledger, seen_at: datetime) -> pl.DataFrame:
         """Add the new rows of one series to its file; return the conflicting ones beside what is stored."""
-        stored = _read(path) if path.exists() else pl.DataFrame(schema=STORED_SCHEMA)
+        stored = _read(path) if stands(path) else pl.DataFrame(schema=STORED_SCHEMA)
         new = (
             rows.with_columns(seen_at=pl.lit(seen_at).cast(UTC_TIME))
             .join(stored, on=_KEY, how="anti")

@@ -18,7 +18,7 @@ import polars as pl
 
 from quant_pipeline.bars.moments import Int64s, microseconds, require_columns, to_microseconds
 from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, locked, read_parquet, write_parquet
+from quant_pipeline.files import frame_hash, listed, locked, read_parquet, stands, write_parquet
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.arrival import look, next_arrival
 from quant_pipeline.sources.base import HEADLINES_SCHEMA, UTC_TIME
@@ -91,7 +91,7 @@ class ArticleStore:
             months = new.group_by(pl.col("known_at").dt.strftime("%Y-%m"), maintain_order=True)
             for (month,), part in sorted(months, key=lambda group: str(group[0][0])):
                 path = self.folder(symbol) / f"{month}.parquet"
-                stored = _read(path) if path.exists() else pl.DataFrame(schema=ARTICLES_SCHEMA)
+                stored = _read(path) if stands(path) else pl.DataFrame(schema=ARTICLES_SCHEMA)
                 write_parquet(path, pl.concat([stored, part]).sort(_ORDER))
         return ledger
 
@@ -124,7 +124,7 @@ class ArticleStore:
         return self.root / quote(symbol, safe="^=+")
 
     def _months(self, symbol: str) -> list[Path]:
-        return sorted(self.folder(symbol).glob("????-??.parquet"))
+        return listed(self.folder(symbol), "????-??.parquet")
 
 
 def copies(rows: pl.DataFrame, stored: pl.DataFrame, same_title: timedelta) -> pl.Series:

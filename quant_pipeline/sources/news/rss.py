@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,8 +16,8 @@ import polars as pl
 
 from quant_pipeline.bars.moments import to_microseconds
 from quant_pipeline.config.feeds import Feed, FeedSettings
-from quant_pipeline.errors import DataError, SourceError
-from quant_pipeline.files import write_json
+from quant_pipeline.errors import SourceError
+from quant_pipeline.files import damaged, read_json, stands, write_json
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.base import HEADLINES_SCHEMA
 from quant_pipeline.sources.news.articles import SAME_TITLE, ArticleStore, copies
@@ -108,16 +107,14 @@ class RssSource:
 
     def _state(self, symbol: str) -> State:
         path = self._path(symbol)
-        if not path.exists():
+        if not stands(path):
             return {}
+        mend = "delete it; all feeds are then read as if for the first time, and stored articles stay as they are"
+        state = read_json(path, mend)
         try:
-            state: Any = json.loads(path.read_text(encoding="utf-8"))
             return {str(url): {str(name): str(value) for name, value in headers.items()} for url, headers in state.items()}
-        except (OSError, ValueError, AttributeError) as error:
-            raise DataError(
-                str(path), found=f"a damaged file ({error})", wanted="the state that the last collection left",
-                mend="delete it; all feeds are then read as if for the first time, and stored articles stay as they are",
-            ) from error  # fmt: skip
+        except AttributeError as error:
+            raise damaged(path, str(error), mend) from error
 
 
 def collect_into(source: RssSource, store: ArticleStore, symbol: str, now: datetime) -> tuple[Collected, Ledger]:
