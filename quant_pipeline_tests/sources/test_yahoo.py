@@ -306,19 +306,3 @@ def test_pages_cover_the_span():
         assert all(before[1] == after[0] for before, after in pairwise(pages))
         assert max(stop - begin for begin, stop in pages) <= timedelta(days=7)
     assert _pages(end, end, timedelta(days=7)) == _pages(end, end - timedelta(days=1), timedelta(days=7)) == []
-
-
-def test_without_a_network_nothing_is_waited_for():
-    class DNSError(OSError):
-        """As curl names it."""
-
-    def download(*_: object) -> None:
-        asked.append(1)
-        raise DNSError("could not resolve host")
-
-    asked: list[int] = []
-    pauses: list[float] = []
-    source = YahooSource(load_universe(), download=download, clock=lambda: NOW, sleep=pauses.append)
-    with pytest.raises(SourceError, match="DNSError"):
-        source.fetch("BTC-USD", "1h", NOW - timedelta(days=5), NOW)
-    assert (len(asked), pauses) == (1, [])
