@@ -14,7 +14,7 @@ import dagster as dg
 
 from quant_pipeline.config.experiment import load_experiment
 from quant_pipeline.errors import BundleError, MissingUpstreamError, QuantError
-from quant_pipeline.files import read_parquet, replacing
+from quant_pipeline.files import read_parquet, replacing, stands
 
 if TYPE_CHECKING:
     from quant_pipeline.inference.champion import Event
@@ -123,7 +123,7 @@ def _newest(other: House, house: House, symbol: str) -> Path:
             mend="give both experiments the same settings of `simulated`, then train again",
         )  # fmt: skip
     path = other.workplace.lake / "bundle" / f"{symbol}.parquet"
-    if not path.exists():
+    if not stands(path):
         raise MissingUpstreamError(
             f"bundle of {symbol} in experiment {name}", found="none", wanted="a finished training",
             mend=f"run: quant train {symbol} --experiment {name}",

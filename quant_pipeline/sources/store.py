@@ -118,7 +118,7 @@ class RawStore:
         """When the source last answered for `symbol` up to that moment; None where that is not on record."""
         path = self._asked_path(symbol)
         mend = "delete it: the next ingest writes it again"
-        return datetime.fromisoformat(read_state(path, mend)["asked"]) if path.exists() else None
+        return datetime.fromisoformat(read_state(path, mend)["asked"]) if stands(path) else None
 
     def note_asked(self, symbol: str, now: datetime) -> None:
         """Note that the source answered for `symbol` up to `now`; an earlier moment than the one on record changes nothing."""

@@ -140,7 +140,7 @@ def test_a_damaged_month_is_named(store):
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     (tmp_path / "news").write_text("a file where the folder should be")
-    with pytest.raises(StorageError, match="writable"):
+    with pytest.raises(StorageError, match=r"To mend: move .*/news away"):
         ArticleStore(tmp_path / "news").append("GC=F", rows((0, "a", None)), START, backfill=True)
 
 
