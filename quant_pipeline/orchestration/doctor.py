@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from quant_pipeline import plugins
+from quant_pipeline.config.commands import command
 from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.errors import QuantError
 from quant_pipeline.orchestration.house import House, make_house
@@ -80,7 +81,7 @@ def _place(house: House) -> Iterator[Finding]:
         if lines := ledger_lines(house, symbol):
             yield f"bars of {symbol}", True, "; ".join(lines)
     yield from ((name, False, line) for name, line in _warned(house))
-    yield "champions", True, ", ".join(trained(house)) or "none yet; `quant run GC=F` makes one"
+    yield "champions", True, ", ".join(trained(house)) or f"none yet; `{command('quant run GC=F')}` makes one"
 
 
 def _source(house: House) -> str:
