@@ -91,10 +91,11 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     beside = [f"{chance} {number(row['chance'], metric)}"] if row["chance"] is not None else ["0 is perfect"]
     if row["kind"] in {"model", "strategy"} and row["naive"] is not None:
         beside.append(f"{naive} {number(row['naive'], metric)}")
+    reached = ""
     if row["kind"] == "model" and row["share_low"] is not None:
-        beside.append(f"reaches {share(row)}")
+        reached = f'<small class="long">reaches {share(row)}</small>'
     interval = between(row) if row["low"] is not None else "no interval"
-    small = "".join(f"<small>{each}</small>" for each in beside)
+    small = "".join(f"<small>{each}</small>" for each in beside) + reached
     return f'<td><b class="{found}">{number(row["value"], metric)}</b><small class="interval">{interval}</small>{small}</td>'
 
 

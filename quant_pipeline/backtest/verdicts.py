@@ -135,7 +135,9 @@ def _marks(
     if money:
         marks.append((tone(money), _paid(money)))
     if held:
-        marks.append((judged(held, paid), f"{PLACES[HOLDOUT]}: {_headline(held, paid)}"))
+        marks.append((tone(held), f"{PLACES[HOLDOUT]}: {HEADLINES[tone(held)]}"))
+    if held and paid:
+        marks.append((tone(paid), f"{PLACES[HOLDOUT]}: {_paid(paid)}"))
     return tuple(marks)
 
 
