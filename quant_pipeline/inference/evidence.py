@@ -174,10 +174,11 @@ def measure_drift(desk: Desk, symbol: str, bundle: Bundle | None, now: datetime,
         DataError: the window holds no bar that features can be made of.
     """
     if bundle is None:
+        train, promote = command(f"quant train '{symbol}'"), command("quant promote")
         raise MissingUpstreamError(
             f"champion of {symbol}", found="none", wanted="a live bundle",
-            mend=f"run: {command(f'quant train {symbol}')} (where champion.auto is false, {command('quant promote')})",
-        )
+            mend=f"run: {train} (where champion.auto is false, {promote})",
+        )  # fmt: skip
     settings = desk.experiment.drift
     features, bars = _recent_features(desk, symbol, now)
     recent = bundle.prepared(features, bars).tail(settings.recent_bars)

@@ -175,7 +175,13 @@ def require_live(house: House, symbol: str) -> None:
     """Raises `MissingUpstreamError` where no bundle answers for `symbol`: what a signal reads is then not worth fetching."""
     house.symbol(symbol)
     if house.champions.live_at(symbol, house.workplace.now()) is None:
-        raise MissingUpstreamError(f"bundle of {symbol}", found="none live", wanted="a finished training", mend=retrain(symbol))
+        chosen = (
+            ""
+            if house.experiment.champion.auto
+            else f", then: {command(f'quant champions {symbol}')}, which tells how to promote"
+        )
+        mend = f"{retrain(symbol)}{chosen}"
+        raise MissingUpstreamError(f"bundle of {symbol}", found="none live", wanted="a finished training", mend=mend)
 
 
 def asked_signal(house: House, symbol: str) -> Signal:
