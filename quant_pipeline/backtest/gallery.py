@@ -187,20 +187,33 @@ def _card(event: _Shown, bars: pl.DataFrame, meaning: str) -> str:
     picture = base64.b64encode(figures.png(figure, dpi=110)).decode()
     title = html.escape(_words(event.name)[1])
     tone = f'<span class="{TONES[event.direction]}">{ARROWS[event.direction]}</span>'
-    often = f"{event.seen:,} times, {event.seen / _years(bars):,.0f} a year"
+    often = f"{_count(event.seen, 'time')}, {event.seen / _years(bars):,.0f} a year"
     sides = f" ({event.bullish:,} bullish, {event.bearish:,} bearish)" if event.bullish and event.bearish else ""
     late = event.known - event.pivot
-    after = f"{late} bars after its last extreme" if late else "at the close of its last bar"
+    after = f"{_count(late, 'bar')} after its last extreme" if late else "at the close of its last bar"
     known = f"known {event.known_at:%d %b %Y %H:%M}, {after}"
     return (
         f'<div class="card"><h3>{title} {tone} <span>\N{MIDDLE DOT} confidence {event.confidence:.2f}</span></h3>'
         f'<img alt="{title}" src="data:image/png;base64,{picture}">'
-        f'<p class="soft">{often}{sides}; {known}.</p><p>{html.escape(meaning[:1].upper() + meaning[1:])}.</p></div>'
+        f'<p class="soft">{often}{sides}; {known}.</p><p>{_meant(event.name, meaning)}.</p></div>'
     )
 
 
+def _meant(name: str, meaning: str) -> str:
+    """A meaning without the name of its pattern, which stands before it already."""
+    head, _, rest = meaning.partition(": ")
+    told = rest if head.casefold() == _words(name)[1].casefold() else meaning
+    return html.escape(told[:1].upper() + told[1:])
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def _never(shown: Mapping[str, _Shown], meanings: Mapping[str, str]) -> str:
-    missing = [f"<li><b>{_words(name)[1]}</b>: {html.escape(text)}.</li>" for name, text in meanings.items() if name not in shown]
+    missing = [
+        f"<li><b>{_words(name)[1]}</b>: {_meant(name, text)}.</li>" for name, text in meanings.items() if name not in shown
+    ]
     return f'<ul class="never">{"".join(missing)}</ul>' if missing else '<p class="note">Every pattern was seen.</p>'
 
 

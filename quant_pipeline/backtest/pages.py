@@ -16,7 +16,7 @@ from quant_pipeline.validation.skill import METRICS
 from quant_pipeline.validation.skill_table import SPANS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from quant_pipeline.backtest.statistics import Statistics
     from quant_pipeline.validation.bootstrap import Interval
@@ -39,21 +39,33 @@ UNDEFINED = "\N{EN DASH}"
 
 
 def verdict_cards(said: Iterable[Verdict]) -> str:
-    """One card per verdict, the first one wide."""
-    return "\n".join(
-        f'<div class="verdict {each.tone}{" first" if k == 0 else ""}"><h3>{html.escape(each.model)}: '
-        f'<span class="tone">{each.headline}</span></h3><p>{html.escape(" ".join(each.sentences))}</p></div>'
-        for k, each in enumerate(said)
-    )
+    """One card per verdict, the first one wide: direction in its head, money and holdout below, each in its own colour."""
+    return "\n".join(_card(each, " first" if k == 0 else "") for k, each in enumerate(said))
+
+
+def _card(said: Verdict, place: str) -> str:
+    head, *more = (_mark(*mark) for mark in said.marks)
+    lines = "".join(f"<div>{mark}</div>" for mark in more)
+    text = f"<h3>{html.escape(said.model)}: {head}</h3>{lines}<p>{html.escape(' '.join(said.sentences))}</p>"
+    return f'<div class="verdict {said.tone}{place}">{text}</div>'
+
+
+def _mark(found: Tone, words: str) -> str:
+    return f'<span class="tone {found}">{words}</span>'
 
 
 def skill_rows(table: pl.DataFrame, fold: str) -> str:
-    """The table of one fold: models and strategies, then naive models, then the oracle, by metric; direction and money first.
+    """The tables of one fold, direction and money, then all else; each of models and strategies, naive models, the oracle.
 
     Coloured are direction and money on the pool and the holdout: of many single folds one always looks lucky.
     """
     rows = table.filter(pl.col("fold") == fold)
     shown = [metric for metric in SHOWN if rows.filter(pl.col("metric") == metric)["value"].is_not_null().any()]
+    parts = ([name for name in shown if name in JUDGED], [name for name in shown if name not in JUDGED])
+    return "\n".join(_skill_table(rows, part) for part in parts if part)
+
+
+def _skill_table(rows: pl.DataFrame, shown: Sequence[str]) -> str:
     found = {(row["model"], row["metric"]): row for row in rows.iter_rows(named=True)}
     size = dict(rows.filter(pl.col("metric") != MONEY).group_by("model").agg(pl.col("rows").max()).iter_rows())
     heads = "".join(
@@ -65,6 +77,7 @@ def skill_rows(table: pl.DataFrame, fold: str) -> str:
         + "</tr>"
         for kind in ("model", "strategy", "naive", "oracle")
         for model in models(rows, kind)
+        if any((model, name) in found for name in shown)
     )
     return f'<div class="scroll"><table><thead><tr><th>Model</th>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -78,10 +91,11 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     beside = [f"{chance} {number(row['chance'], metric)}"] if row["chance"] is not None else ["0 is perfect"]
     if row["kind"] in {"model", "strategy"} and row["naive"] is not None:
         beside.append(f"{naive} {number(row['naive'], metric)}")
+    reached = ""
     if row["kind"] == "model" and row["share_low"] is not None:
-        beside.append(f"reaches {share(row)}")
+        reached = f'<small class="long">reaches {share(row)}</small>'
     interval = between(row) if row["low"] is not None else "no interval"
-    small = "".join(f"<small>{each}</small>" for each in beside)
+    small = "".join(f"<small>{each}</small>" for each in beside) + reached
     return f'<td><b class="{found}">{number(row["value"], metric)}</b><small class="interval">{interval}</small>{small}</td>'
 
 

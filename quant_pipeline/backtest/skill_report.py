@@ -252,6 +252,6 @@ def _summary(inputs: ReportInputs) -> Any:
     figures.confusion(axes[1, 1], inputs.pooled.filter(pl.col("model") == main), f"Confusion: {main}")
     said = next(each for each in verdicts(inputs.table, inputs.settings.level) if each.model == main)
     market = "SIMULATED MARKET   " if inputs.simulated else ""
-    title = f"{market}{inputs.symbol}: {main}, {said.headline}\n" + "\n".join(said.sentences[:2])
+    title = f"{market}{inputs.symbol}: {main}, {said.span}: {said.headline}\n" + "\n".join(said.sentences[:2])
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color="#b35900" if inputs.simulated else "#1d2329")
     return figure

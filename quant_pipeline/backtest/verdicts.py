@@ -32,6 +32,7 @@ PAID: dict[Tone, str] = {
     "chance": "what it earned, followed, is not distinguishable from nothing",
     "below": "followed, it lost money",
 }
+PLACES = {POOLED: "out of fold", HOLDOUT: "on the holdout"}
 MINUS = "\N{MINUS SIGN}"
 DIGITS = {"log_loss": "z.4f", "brier": "z.4f", MONEY: "+z.1%"} | dict.fromkeys(GAINS, "+z.4f")
 
@@ -41,10 +42,16 @@ class Verdict:
     """One model's verdict on direction (rank IC, pooled out-of-fold) and money, and sentences that carry the figures.
 
     The tone is that of direction, but never above chance where following it lost money.
+
+    Attributes:
+        span: where the rows of direction and money are from, in words.
+        marks: direction, money and the holdout, each with a tone of its own, so that none hides behind another.
     """
 
     model: str
+    span: str
     tone: Tone
+    marks: tuple[tuple[Tone, str], ...]
     headline: str
     sentences: tuple[str, ...]
 
@@ -114,7 +121,24 @@ def _verdict(table: pl.DataFrame, model: str, level: float) -> Verdict:
         _gains(total, row["direction_gain"], row["activity_gain"]) if total else "",
     ]
     sentences = tuple(sentence for sentence in said if sentence)
-    return Verdict(model, judged(direction, money), _headline(direction, money), sentences)
+    marks = _marks(direction, money, held, look_up(table, model, HOLDOUT, MONEY))
+    return Verdict(model, PLACES[fold], judged(direction, money), marks, _headline(direction, money), sentences)
+
+
+def _marks(
+    direction: Mapping[str, Any] | None, money: Mapping[str, Any] | None, held: Mapping[str, Any] | None,
+    paid: Mapping[str, Any] | None,
+) -> tuple[tuple[Tone, str], ...]:  # fmt: skip
+    """`held` and `paid` are those of the holdout, where it is not what the others are of."""
+    found: Tone = tone(direction) if direction else "chance"
+    marks: list[tuple[Tone, str]] = [(found, HEADLINES[found])]
+    if money:
+        marks.append((tone(money), _paid(money)))
+    if held:
+        marks.append((tone(held), f"{PLACES[HOLDOUT]}: {HEADLINES[tone(held)]}"))
+    if held and paid:
+        marks.append((tone(paid), f"{PLACES[HOLDOUT]}: {_paid(paid)}"))
+    return tuple(marks)
 
 
 def judged(direction: Mapping[str, Any] | None, money: Mapping[str, Any] | None) -> Tone:
@@ -127,9 +151,11 @@ def judged(direction: Mapping[str, Any] | None, money: Mapping[str, Any] | None)
 
 def _headline(direction: Mapping[str, Any] | None, money: Mapping[str, Any] | None) -> str:
     said = HEADLINES[tone(direction) if direction else "chance"]
-    if not money:
-        return said
-    return f"{said}; {'no trade asked for' if money['low'] == money['high'] is not None else PAID[tone(money)]}"
+    return f"{said}; {_paid(money)}" if money else said
+
+
+def _paid(money: Mapping[str, Any]) -> str:
+    return "no trade asked for" if money["low"] == money["high"] is not None else PAID[tone(money)]
 
 
 def _direction(row: Mapping[str, Any], level: float) -> str:

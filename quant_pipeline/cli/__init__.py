@@ -4,6 +4,7 @@ One module a group of commands; `shell` is what they hang on, and importing them
 """
 
 from quant_pipeline.cli import asking, choosing, listing, making, tending
+from quant_pipeline.cli.ending import main
 from quant_pipeline.cli.shell import app, console
 
-__all__ = ["app", "asking", "choosing", "console", "listing", "making", "tending"]
+__all__ = ["app", "asking", "choosing", "console", "listing", "main", "making", "tending"]

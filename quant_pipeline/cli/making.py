@@ -111,11 +111,11 @@ def predict(
 ) -> None:
     """Fetch the newest bars, news and releases, and emit the signal of the latest closed bar, from the live bundle."""
     from quant_pipeline.orchestration.jobs import live_inputs
-    from quant_pipeline.orchestration.showing import asked_signal, signal_rows
+    from quant_pipeline.orchestration.showing import asked_signal, require_live, signal_rows
 
     choose(profile, experiment, bars, as_of)
     runner, house = _runner()
-    house.symbol(symbol)
+    require_live(house, symbol)
     _materialize(runner, [*live_inputs(house), "signals"], symbol, quiet=as_json or as_csv)
     signal = asked_signal(house, symbol)
     show(signal_rows(signal), "signal", as_json=as_json, as_csv=as_csv, figures=[signal.model_dump(mode="json")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import sys
@@ -45,9 +46,12 @@ def show(rows: Sequence[dict[str, Any]], title: str, *, as_json: bool, as_csv: b
 
 @contextmanager
 def real_console(shown: Console) -> Iterator[Console]:
-    """A console on the terminal itself: Dagster lets standard output go into a file while a step runs. Else `shown`."""
-    if not shown.is_terminal:
+    """A console on the real standard output: Dagster lets that go into a file while a step runs. `shown` where there is none."""
+    try:
+        sys.stdout.flush()  # what waits there comes first
+        real = os.dup(sys.stdout.fileno())
+    except io.UnsupportedOperation:
         yield shown
         return
-    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding) as terminal:
-        yield Console(file=terminal)
+    with os.fdopen(real, "w", encoding=sys.stdout.encoding) as output:
+        yield Console(file=output, width=None if shown.is_terminal else shown.width)

@@ -10,6 +10,7 @@ import polars as pl
 
 from quant_pipeline.backtest.skill_report import PLAINEST, ReportInputs, prepare
 from quant_pipeline.bars.build import build_bars, check_primary
+from quant_pipeline.config.commands import command
 from quant_pipeline.config.experiment import Experiment, SplitSettings
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Symbol
@@ -173,12 +174,11 @@ def measure_drift(desk: Desk, symbol: str, bundle: Bundle | None, now: datetime,
         DataError: the window holds no bar that features can be made of.
     """
     if bundle is None:
+        train, promote = command(f"quant train '{symbol}'"), command("quant promote")
         raise MissingUpstreamError(
-            f"champion of {symbol}",
-            found="none",
-            wanted="a live bundle",
-            mend=f"run: quant train {symbol} (where champion.auto is false, quant promote)",
-        )
+            f"champion of {symbol}", found="none", wanted="a live bundle",
+            mend=f"run: {train} (where champion.auto is false, {promote})",
+        )  # fmt: skip
     settings = desk.experiment.drift
     features, bars = _recent_features(desk, symbol, now)
     recent = bundle.prepared(features, bars).tail(settings.recent_bars)
@@ -200,9 +200,10 @@ def _recent_features(desk: Desk, symbol: str, now: datetime) -> tuple[pl.DataFra
     rungs, _ = build_bars(raw, calendar, experiment.rungs, as_of=now, rules=rules)
     features = decision_features(rungs, gather(desk, symbol, start, now), experiment, calendar)
     if features.is_empty():
+        newer = command(f"quant materialize 'raw_bars/{symbol}'")
         raise DataError(
             f"bars of {symbol} for drift", found=f"too few from {start:%Y-%m-%d} to {now:%Y-%m-%d %H:%M} UTC for any feature",
             wanted="those of recent decisions",
-            mend=f"bring newer bars with: quant materialize raw_bars/{symbol}; a file that ended has no recent drift",
+            mend=f"bring newer bars with: {newer}; a file that ended has no recent drift",
         )  # fmt: skip
     return features, rungs[experiment.primary]

@@ -11,6 +11,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from quant_pipeline.config.commands import command
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.errors import LeakageError
 from quant_pipeline.files import frame_hash
@@ -106,10 +107,11 @@ def require_sound(faults: pl.DataFrame, symbol: str) -> None:
     told = [
         f"{where} {fault}" for where, fault in faults.select("where", "fault").unique(maintain_order=True).head(5).iter_rows()
     ]
+    asked, again = command("quant sql 'from fit_audit'"), command(f"quant run '{symbol}'")
     raise LeakageError(
         f"training of {symbol}", found=f"{'; '.join(told)} (first at {first['first_at']})",
         wanted="fits and rows that come out the same without what they may not know",
-        mend=f"mend what is named (all of it: quant sql 'from fit_audit'), then run: quant run '{symbol}'",
+        mend=f"mend what is named (all of it: {asked}), then run: {again}",
     )  # fmt: skip
 
 

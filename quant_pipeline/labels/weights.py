@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from quant_pipeline.bars.moments import microseconds
+from quant_pipeline.config.commands import command
 from quant_pipeline.errors import DataError
 from quant_pipeline.jit import compiled
 from quant_pipeline.labels.triple_barrier import bar_arrays
@@ -61,7 +62,7 @@ def weights_among(labels: pl.DataFrame, weights: pl.DataFrame, settings: WeightS
     if found["quality"].null_count():
         raise DataError(
             "sample weights", found=f"none for {found['quality'].null_count()} labels", wanted="one for each label",
-            mend="run: quant materialize sample_weights/SYMBOL",
+            mend="run: " + command("quant materialize sample_weights/SYMBOL"),
         )  # fmt: skip
     uniqueness = average_uniqueness(labels) if settings.uniqueness else np.ones(labels.height)
     return found.select("decision_at", weight=pl.col("quality") * pl.Series(uniqueness))

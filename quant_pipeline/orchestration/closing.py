@@ -9,6 +9,7 @@ from rich.text import Text
 
 from quant_pipeline.backtest.money import MONEY
 from quant_pipeline.backtest.verdicts import ENSEMBLE, HEADLINES, between, followed, judged, look_up, models, number, tone
+from quant_pipeline.config.commands import command
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.inference.signals import Signal
 from quant_pipeline.orchestration.house import House
@@ -24,9 +25,10 @@ def closing(house: House, symbol: str, *, signal: bool) -> list[Text]:
     said = [_verdict(house, symbol)]
     if signal:
         said.append(signal_sentence(asked_signal(house, symbol)))
-    after = "" if signal else f"`quant predict '{symbol}'` makes the signal of the newest bar, "
-    page = place_of(house, skill_page(house, symbol))
-    return [*said, Text(f"Next: {after}`quant report '{symbol}'` shows the whole table; the report page is {page}.")]
+    page, report = place_of(house, skill_page(house, symbol)), command(f"quant report '{symbol}'")
+    predict = command(f"quant predict '{symbol}'")
+    after = "" if signal else f"`{predict}` makes the signal of the newest bar, "
+    return [*said, Text(f"Next: {after}`{report}` shows the whole table; the report page is {page}.")]
 
 
 def _verdict(house: House, symbol: str) -> Text:

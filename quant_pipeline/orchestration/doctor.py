@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from quant_pipeline import plugins
+from quant_pipeline.config.commands import command
 from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.errors import DamagedError, QuantError
 from quant_pipeline.files import listed, verify
@@ -100,7 +101,7 @@ def _damaged(house: House, symbol: str) -> Iterator[str]:
         return
     for table in tables:
         try:
-            verify(table, f"run: quant run '{symbol}', which makes it again")
+            verify(table, "run: " + command(f"quant run '{symbol}'") + ", which makes it again")
         except DamagedError as error:
             yield str(error)
 
@@ -112,7 +113,7 @@ def _champions(house: House) -> Iterator[Finding]:
             live += [symbol] if house.champions.live_at(symbol, house.workplace.now()) else []
         except QuantError as error:
             yield "champions", False, str(error)
-    yield "champions", True, ", ".join(live) or "none yet; `quant run GC=F` makes one"
+    yield "champions", True, ", ".join(live) or f"none yet; `{command('quant run GC=F')}` makes one"
 
 
 def _source(house: House) -> str:

@@ -12,6 +12,7 @@ from dagster._core.loader import LoadingContextForTest
 from quant_pipeline.errors import BundleError, DataError
 from quant_pipeline.files import read_parquet, verify
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.remaking import retrain
 
 # The resolver is Dagster's own (the UI's "unsynced" badge), but it has no public entry point in 1.13.
 
@@ -56,7 +57,7 @@ def _sealed(house: House, symbol: str) -> bool:
 
     try:
         path = house.workplace.lake / "bundle" / f"{symbol}.parquet"
-        forecasts = read_parquet(path, f"run: quant train {symbol}", columns=["bundle"])
+        forecasts = read_parquet(path, retrain(symbol), columns=["bundle"])
         verify_bundle(house.workplace.bundles / symbol / forecasts["bundle"][0])
     except (BundleError, DataError):
         return False

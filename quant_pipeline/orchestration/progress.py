@@ -1,8 +1,12 @@
-"""The live view of `quant run`: a line for all of it, with the time left, and one a stage, with the asset that is being made."""
+"""The live view of `quant run`: a line for all of it, with the time left, and one a stage, with the asset that is being made.
+
+Where nobody watches a screen (a pipe, a log) every stage that ended is one plain line.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -29,7 +33,7 @@ class ProgressView:
 
     Args:
         instance: where runs are recorded.
-        console: on the terminal itself.
+        console: on the terminal itself; of another file, it gets the plain lines.
         sizes: how many assets each stage has, by its name; those that turn out to be fresh are not counted in the first line.
     """
 
@@ -43,11 +47,13 @@ class ProgressView:
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[now]}"),
             console=console,
+            disable=not console.is_terminal,
         )
         self._whole = self.progress.add_task("all", total=sum(sizes.values()), now="")
         self._left, self._remaining, self._compiling = dict(sizes), Remaining(), Compiling(jit.KERNELS)
         self._tasks: dict[str, TaskID] = {}
         self._stops: dict[str, threading.Event] = {}
+        self._begun: dict[str, float] = {}
         self._ended = threading.Event()
 
     def __enter__(self) -> Self:
@@ -67,12 +73,21 @@ class ProgressView:
         if event.done:
             self._stops[name].set()
             self.progress.update(self._tasks[name], completed=len(event.keys), now=REUSED if event.run_id is None else "")
+            self._tell_ended(event)
             return
+        self._begun[name] = time.monotonic()
         self._left[name] = len(event.keys) if event.run_id else 0
         self._tasks[name] = self.progress.add_task(name, total=len(event.keys), now="")
         self._stops[name] = stop = threading.Event()
         if event.run_id:
             threading.Thread(target=self._follow, args=(event.run_id, self._tasks[name], stop), daemon=True).start()
+
+    def _tell_ended(self, event: StageEvent) -> None:
+        if self.progress.disable:
+            name, count = event.stage.name, len(event.keys)
+            seconds = time.monotonic() - self._begun[name]
+            told = f"{count} made in {seconds:.0f} s" if event.run_id else f"{count} {REUSED}"
+            self.progress.console.print(f"{name}: {told}", markup=False, highlight=False, soft_wrap=True)
 
     def _tell_time(self) -> None:
         while not self._ended.wait(POLL_SECONDS):

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from quant_pipeline.config.commands import command
 from quant_pipeline.errors import ConfigError, DataError
 from quant_pipeline.files import verify
 from quant_pipeline.orchestration.house import House
@@ -75,7 +76,8 @@ def _mend(house: House, path: Path) -> str:
     """The way out for a damaged table."""
     place = path.relative_to(house.workplace.lake)
     if place.parts[0] == "signals":
-        return f"delete it and run: quant predict '{path.stem}'; the JSON files of the signals are kept"
+        predict = command(f"quant predict '{path.stem}'")
+        return f"delete it and run: {predict}; the JSON files of the signals are kept"
     *asset, last = place.parts[:-1]
     if last in house.experiment.splits.fold_names:
         return remake(dg.AssetKey(asset), f"{last}|{path.stem}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from quant_pipeline.config.commands import command
 from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.orchestration.partitions import spelled
 
@@ -23,4 +24,9 @@ def missing_upstream(key: dg.AssetKey, partition: str) -> MissingUpstreamError:
 
 def remake(key: dg.AssetKey, partition: str) -> str:
     """The command that makes an asset's partition."""
-    return f"run: quant materialize '{key.to_user_string()}/{spelled(partition)}'"
+    return "run: " + command(f"quant materialize '{key.to_user_string()}/{spelled(partition)}'")
+
+
+def retrain(symbol: str) -> str:
+    """The command that makes all that a symbol's training leaves behind."""
+    return "run: " + command(f"quant train '{symbol}'")

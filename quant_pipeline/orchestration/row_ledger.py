@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from quant_pipeline.config.commands import command
 from quant_pipeline.files import read_state, stands, write_state
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration.house import House
@@ -25,7 +26,7 @@ def ledger_lines(house: House, symbol: str) -> list[str]:
     path = ledger_path(house, symbol)
     if not stands(path):
         return []
-    told = read_state(path, f"run: quant materialize 'bars/{house.experiment.primary}/{symbol}'")
+    told = read_state(path, "run: " + command(f"quant materialize 'bars/{house.experiment.primary}/{symbol}'"))
     return [_rows(told), *_notes(told["notes"])]
 
 

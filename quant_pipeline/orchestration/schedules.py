@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dagster as dg
 
+from quant_pipeline.config.commands import command
 from quant_pipeline.errors import StorageError
 from quant_pipeline.orchestration.hours import tick
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import AnyJob
-
-NOTHING = "no close of a trained symbol is due; `quant train SYMBOL` trains one"
 
 
 def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDefinition]:
@@ -26,7 +25,9 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
         requests, words = tick(house, context.instance, trained(house))
         for line in words:
             context.log.warning(line)
-        return requests or dg.SkipReason("; ".join(words) or NOTHING)
+        return requests or dg.SkipReason(
+            "; ".join(words) or f"no close of a trained symbol is due; `{command('quant train SYMBOL')}` trains one"
+        )
 
     @dg.schedule(
         job=jobs["drift_check"],

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 from rich.markup import escape
 from rich.text import Text
 
 from quant_pipeline.backtest.money import MONEY
 from quant_pipeline.backtest.verdicts import between, look_up, models, number, share
+from quant_pipeline.config.commands import command
 from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.files import read_parquet, stands
@@ -18,6 +20,7 @@ from quant_pipeline.inference.schedule import decision_time
 from quant_pipeline.inference.signals import Signal
 from quant_pipeline.orchestration.assets.deploy import test_log
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.remaking import remake, retrain
 from quant_pipeline.validation.family import widened
 from quant_pipeline.validation.holdout_log import count_uses, read_test_uses
 from quant_pipeline.validation.skill_table import POOLED, TableSettings
@@ -42,11 +45,9 @@ def skill_table(house: House, symbol: str) -> pl.DataFrame:
     """The skill table, widened for all that looked at the final test by now; raises `MissingUpstreamError` without a report."""
     path = house.workplace.lake / "skill_report" / f"{symbol}.parquet"
     if not stands(path):
-        raise MissingUpstreamError(
-            f"skill report of {symbol}", found="none", wanted="a finished training", mend=f"run: quant train '{symbol}'"
-        )
+        raise MissingUpstreamError(f"skill report of {symbol}", found="none", wanted="a finished training", mend=retrain(symbol))
     now = pl.when(pl.col("fold") == HOLDOUT).then(_uses(house, symbol)).otherwise("looks")
-    return widened(read_parquet(path, f"run: quant materialize 'skill_report/{symbol}'"), now, TableSettings().level)
+    return widened(read_parquet(path, remake(dg.AssetKey("skill_report"), symbol)), now, TableSettings().level)
 
 
 def skill_page(house: House, symbol: str) -> Path:
@@ -79,7 +80,7 @@ def market(house: House) -> str:
 def _uses(house: House, symbol: str) -> int:
     """How many bundles have been scored on the final test span of the symbol's newest bundle, by now."""
     path = house.workplace.lake / "bundle" / f"{symbol}.parquet"
-    at = read_parquet(path, f"run: quant train {symbol}", columns=["decision_at"])["decision_at"]
+    at = read_parquet(path, retrain(symbol), columns=["decision_at"])["decision_at"]
     return max(1, count_uses(read_test_uses(test_log(house, symbol)), (at.min(), at.max())))  # type: ignore[arg-type]
 
 
@@ -142,7 +143,7 @@ WARNINGS = (_unsound, _implausible)
 def _stored(house: House, asset: str, symbol: str) -> pl.DataFrame | None:
     """A stored table that has rows."""
     path = house.workplace.lake / asset / f"{symbol}.parquet"
-    table = read_parquet(path, f"run: quant materialize '{asset}/{symbol}'") if stands(path) else None
+    table = read_parquet(path, remake(dg.AssetKey(asset), symbol)) if stands(path) else None
     return table if table is not None and table.height else None
 
 
@@ -181,6 +182,19 @@ def odds(signal: Signal) -> str:
     return ", ".join(told) + better or "none were made"
 
 
+def require_live(house: House, symbol: str) -> None:
+    """Raises `MissingUpstreamError` where no bundle answers for `symbol`: what a signal reads is then not worth fetching."""
+    house.symbol(symbol)
+    if house.champions.live_at(symbol, house.workplace.now()) is None:
+        chosen = (
+            ""
+            if house.experiment.champion.auto
+            else f", then: {command(f'quant champions {symbol}')}, which tells how to promote"
+        )
+        mend = f"{retrain(symbol)}{chosen}"
+        raise MissingUpstreamError(f"bundle of {symbol}", found="none live", wanted="a finished training", mend=mend)
+
+
 def asked_signal(house: House, symbol: str) -> Signal:
     """The newest signal; with a pinned clock that of its decision, and none before it. Raises `MissingUpstreamError` for none."""
     place = house.workplace
@@ -189,6 +203,6 @@ def asked_signal(house: House, symbol: str) -> Signal:
     if signal is None or (place.as_of and signal.as_of != moment):
         raise MissingUpstreamError(
             f"signal of {symbol} at {moment:%Y-%m-%d %H:%M} UTC", found=f"one of {signal.as_of}" if signal else "none",
-            wanted="that of the asked moment", mend=f"run: quant predict '{symbol}' --as-of {moment.isoformat()}",
+            wanted="that of the asked moment", mend="run: " + command(f"quant predict '{symbol}' --as-of {moment.isoformat()}"),
         )  # fmt: skip
     return signal

@@ -21,6 +21,7 @@ from quant_pipeline.monitoring.alert_ledger import AlertLedger
 from quant_pipeline.monitoring.alerts import drift_message, failure_message, signal_message
 from quant_pipeline.monitoring.telegram import TelegramClient, from_environment
 from quant_pipeline.monitoring.troubles import Trouble, TroubleBook, alike
+from quant_pipeline.orchestration.remaking import retrain
 
 if TYPE_CHECKING:
     from quant_pipeline.config.experiment import LabelSettings
@@ -121,7 +122,7 @@ def _barriers(house: House, symbol: str) -> LabelSettings:
     path = house.workplace.lake / "barriers" / f"{symbol}.parquet"
     if not stands(path):
         return house.experiment.labels
-    (tuned,) = read_parquet(path, f"run: quant train {symbol}").to_dicts()
+    (tuned,) = read_parquet(path, retrain(symbol)).to_dicts()
     return house.experiment.labels.model_copy(update=tuned)
 
 

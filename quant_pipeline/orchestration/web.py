@@ -14,12 +14,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import IO, cast
 from urllib.parse import quote
 
 from quant_pipeline.errors import ConfigError
+from quant_pipeline.orchestration.report_index import report_index
 
 LOG = logging.getLogger(__name__)
 GUARDIAN = "quant_pipeline.orchestration.guardian"
@@ -47,6 +50,23 @@ def address() -> str:
 
 
 class _Quiet(SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """A page or an index of pages; browsers ask for an icon by themselves, and there is none."""
+        if self.path == "/favicon.ico":
+            self.send_response(HTTPStatus.NO_CONTENT)
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def list_directory(self, path: str | os.PathLike[str]) -> BytesIO:
+        """The reports below a folder, where the library would show its files."""
+        page = report_index(Path(path)).encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        return BytesIO(page)
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's signature
         """Say nothing: the daemon's log is for runs."""
 

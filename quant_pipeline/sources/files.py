@@ -129,7 +129,7 @@ def _file(path: Path, settings: FileFormat, symbol: str, calendar: str) -> _File
 
 
 def _no_file(symbol: str, interval: str, folder: Path, names: list[str]) -> SourceError:
-    wanted = f"{symbol}_{interval}.parquet or {symbol}_{interval}.csv"
+    wanted = f"{symbol}_{interval}.parquet or .csv, or {symbol}.parquet or .csv"
     near = [name for name in names if name.lower().startswith(symbol.lower())][:_NEAR]
     if not near:
         return SourceError(

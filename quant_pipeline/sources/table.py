@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -125,15 +126,31 @@ def _check_header(head: list[str], name: str, settings: FileFormat) -> None:
         )  # fmt: skip
 
 
+LOOKED_AT = 200
+"""Lines before the last that tell how long its last value is."""
+
+
 def check_end(text: bytes, name: str) -> None:
-    """Refuse a last line without an end where others have one: its last value may be cut, and would pass for another."""
-    rest = text[text.rfind(b"\n") + 1 :]
-    if rest.strip() and len(rest) < len(text):
+    """Refuse a last line without an end that has fewer values than others, or a last one shorter than theirs: it may be cut.
+
+    Many tools leave the last end out; a value cut to the length of others passes, and differs in its last digits alone.
+    """
+    *before, rest = text.rsplit(b"\n", LOOKED_AT)
+    lines = [line.rpartition(b"\n")[2] for line in before]
+    told = [_size(line) for line in lines if re.search(rb"\d", line)]  # a header is as long as it likes
+    found = _size(rest)
+    if rest.strip() and told and (found[0] < min(told)[0] or found[1] < min(size for _, size in told)):
         raise DataError(
             f"{name}, last line", found=f"{rest[:60].decode(errors='replace')!r}, without an end of line",
             wanted="a line end, without which its last value may be cut",
             mend="wait until it is written whole, copy the file again, or end that line if it is whole",
         )  # fmt: skip
+
+
+def _size(line: bytes) -> tuple[int, int]:
+    """How many values a line has, and how long its last one is."""
+    values = re.split(rb"[,;\t|]", line.strip(b'\r"'))
+    return len(values), len(values[-1])
 
 
 def _check_widths(body: bytes, separator: str, name: str, settings: FileFormat) -> None:

@@ -97,7 +97,7 @@ def test_each_seen_pattern_has_a_card_and_the_others_are_listed(drawn):
     cards, never = drawn.html.split("Never seen on these bars")
     assert re.findall(r"<h3>(.*?) <span", cards) == ["Gartley", "Hammer", "Doji"]
     assert re.findall("<h2>(.*?)</h2>", cards) == ["Harmonic patterns", "Candlesticks"]
-    assert "<b>Impulse</b>: five waves" in never
+    assert "<b>Impulse</b>: Five waves" in never
     assert "3 of 4 patterns seen" in cards
 
 
@@ -109,6 +109,12 @@ def test_the_best_event_is_told_with_its_confirmation(drawn):
     assert "2 times" in card
     assert "(1 bullish, 1 bearish)" in card
     assert "at the close of its last bar" in drawn.html.split('<div class="card">')[2]
+
+
+def test_one_is_one_and_no_name_is_said_twice():
+    assert (gallery._count(1, "bar"), gallery._count(1_200, "time")) == ("1 bar", "1,200 times")
+    assert gallery._meant("chart_falling_wedge", "falling wedge: both fall") == "Both fall"
+    assert gallery._meant("candle_doji", "open & close: level") == "Open &amp; close: level"
 
 
 def test_the_picture_marks_extreme_and_confirmation_at_their_bars(events, bars):

@@ -76,6 +76,8 @@ def test_sentences_hold_the_figures() -> None:
     assert "momentum) has +0.011" in text
     held = "On the holdout (use 3 of this span, so widened to hold 95% over all): rank IC +0.060 (+0.010 to +0.110)"
     assert f"{held}, direction above chance." in text
+    assert [found for found, _ in mine.marks] == ["chance", "chance", "above"]  # no money was counted on the holdout
+    assert mine.marks[-1][1] == "on the holdout: direction above chance"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,11 @@ def test_direction_above_chance_that_loses_money_is_not_shown_as_good(money, ton
     low, value, high = money
     rows = [make_row("ic", 0.01, 0.03, 0.05, 0.0), make_row("net_return", low, value, high, 0.0, naive=0.1)]
     (told,) = verdicts(pl.DataFrame(rows, schema=SCHEMA), 0.95)
-    assert (told.tone, told.headline) == (tone_of_both, words)
+    assert (told.tone, told.headline, told.span) == (tone_of_both, words, "out of fold")
+    more = [make_row("ic", -0.2, 0.1, 0.3, 0.0, fold="holdout"), make_row("net_return", low, value, high, 0.0, fold="holdout")]
+    (both,) = verdicts(pl.DataFrame([*rows, *more], schema=SCHEMA), 0.95)
+    assert [found for found, _ in both.marks] == ["above", told.marks[1][0], "chance", told.marks[1][0]]
+    assert [found for found, _ in told.marks] == ["above", "above" if low > 0 else "below" if high < 0 else "chance"]
 
 
 def test_more_than_all_of_the_reachable_is_explained() -> None:

@@ -32,7 +32,7 @@ NO_TELEGRAM = {"QUANT_TELEGRAM_TOKEN": "1:secret", "QUANT_TELEGRAM_CHAT": "42", 
         ("models/logistic/BTC-USD/fold_00", "quant materialize 'bars/1h/BTC-USD'"),
         ("meta_learner/BTC-USD", "quant materialize 'labels/BTC-USD'"),
         ("champion/BTC-USD", "quant materialize 'bars/1h/BTC-USD'"),
-        ("drift_report/BTC-USD", "quant train BTC-USD"),
+        ("drift_report/BTC-USD", "quant train 'BTC-USD'"),
     ],
 )
 def test_a_missing_input_names_the_command_that_makes_it(quant, refused, bare_home, target, command):

@@ -12,6 +12,7 @@ import typer
 
 from quant_pipeline import cli
 from quant_pipeline.cli.place import find_home
+from quant_pipeline.errors import MissingUpstreamError
 from quant_pipeline.orchestration.runner import Runner
 
 SYMBOL = "BTC-USD"
@@ -80,11 +81,19 @@ def test_predict_emits_the_signal_of_the_latest_bar_once(quant, home):
     assert len(home.house().signals.read(SYMBOL)) == 2
 
 
-def test_predict_without_training_says_what_to_do(quant, bare_home):
+def test_predict_without_training_says_what_to_do_before_it_fetches_anything(quant, refused, bare_home):
     result = quant(bare_home, "predict", SYMBOL)
-    assert result.exit_code == 0
-    assert "no_model" in result.output
-    assert "quant train BTC-USD" in result.output
+    refused(result, MissingUpstreamError, f"bundle of {SYMBOL}", f"quant train '{SYMBOL}' --experiment ")
+    assert not (bare_home.house().workplace.raw / SYMBOL).exists()
+
+
+def test_mends_carry_the_choices_that_they_need_to_work(quant, refused, bare_home, own_bars):
+    kept = f"--profile files --experiment {bare_home.root / 'tiny.yaml'} --bars {own_bars.path}"
+    for command, mend in (
+        (("materialize", f"meta_learner/{SYMBOL}"), "quant materialize "), (("report", SYMBOL), f"quant train '{SYMBOL}' "),
+    ):  # fmt: skip
+        line = refused(quant(bare_home, *command, *own_bars.arguments), MissingUpstreamError, mend)
+        assert line.endswith(kept)
 
 
 def test_replay_finds_every_signal_identical(quant, trained_home):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -50,3 +52,19 @@ def test_the_version_is_told(quant, home_of_nothing):
     from quant_pipeline import __version__
 
     assert quant(home_of_nothing, "--version").output == f"quant {__version__}\n"
+
+
+REDIRECTED = """
+import os
+from quant_pipeline.cli.output import real_console
+from quant_pipeline.cli.shell import console
+console.print("first")
+with real_console(console) as screen:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    screen.print("a stage ended")
+"""
+
+
+def test_a_pipe_hears_of_stages_while_dagster_keeps_standard_output_for_a_step():
+    ended = subprocess.run([sys.executable, "-c", REDIRECTED], capture_output=True, text=True, check=True)
+    assert ended.stdout == "first\na stage ended\n"

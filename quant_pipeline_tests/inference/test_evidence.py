@@ -26,7 +26,7 @@ def drift(home, bars: dict[str, timedelta], **changed: str):
 
 
 def test_without_any_bar_the_missing_bars_are_named(bare_home):
-    with pytest.raises(DataError, match=r"bars of BTC-USD for drift: found too few .* quant materialize raw_bars/BTC-USD"):
+    with pytest.raises(DataError, match=r"bars of BTC-USD for drift: found too few .* quant materialize 'raw_bars/BTC-USD'"):
         drift(bare_home, {})
 
 

@@ -125,7 +125,7 @@ def test_bars_without_raw_bars_name_the_command(bare_home):
 
 
 def test_drift_without_a_champion_names_the_command(bare_home):
-    with bare_home.runner() as runner, pytest.raises(MissingUpstreamError, match="run: quant train BTC-USD"):
+    with bare_home.runner() as runner, pytest.raises(MissingUpstreamError, match="run: quant train 'BTC-USD'"):
         runner.materialize([dg.AssetKey("drift_report")], SYMBOL)
 
 

@@ -153,3 +153,8 @@ def test_the_import_is_light():
     found = json.loads(told.splitlines()[-1])
     assert found["heavy"] == []
     assert found["spent"] < 5
+
+
+def test_the_first_visit_of_the_ui_is_not_covered_by_an_invitation(bare_home):
+    with bare_home.open() as instance:
+        assert instance.nux_enabled is False

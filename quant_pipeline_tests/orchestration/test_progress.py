@@ -30,7 +30,7 @@ class Instance:
         self.asked.append(run_id)
         self.cursors.append(cursor)
         kinds = (progress.FINISHED, progress.BEGUN) if cursor is None else ()
-        events = [SimpleNamespace(event_type=kind, step_key="models__lightgbm") for kind in kinds]
+        events = [SimpleNamespace(event_type=kind, step_key="models__lightgbm", message="") for kind in kinds]
         records = [SimpleNamespace(event_log_entry=SimpleNamespace(dagster_event=event)) for event in events]
         return SimpleNamespace(records=records, cursor="after")
 
@@ -131,3 +131,21 @@ def test_two_stages_at_once_are_followed_and_ended_each_by_itself():
         view.listen(StageEvent(one, KEYS, "run-1", done=True))
         assert view._stops[one.name].is_set()
         assert not view._stops[two.name].is_set()
+
+
+def test_without_a_terminal_every_stage_that_ended_is_one_plain_line_at_once():
+    ingest, train = Stage("ingest", ("ingest",), "GC=F"), Stage("train fold_00", ("models",), "GC=F")
+    console = Console(file=io.StringIO(), width=20)
+    with ProgressView(Instance(), console, SIZES) as view:
+        view.listen(StageEvent(ingest, KEYS, None))
+        view.listen(StageEvent(ingest, KEYS, None, done=True))
+        view.listen(StageEvent(train, KEYS, "run-1"))
+        assert console.file.getvalue() == "ingest: 2 reused\n"
+        view.listen(StageEvent(train, KEYS, "run-1", done=True))
+    assert console.file.getvalue() == "ingest: 2 reused\ntrain fold_00: 2 made in 0 s\n"
+
+
+def test_on_a_terminal_the_plain_lines_are_not_told():
+    stage = Stage("ingest", ("ingest",), "GC=F")
+    text, _ = shown(StageEvent(stage, KEYS, "run-1"), StageEvent(stage, KEYS, "run-1", done=True))
+    assert "made in" not in text

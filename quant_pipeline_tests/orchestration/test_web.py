@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -44,6 +45,21 @@ def test_a_page_is_served_at_its_address_until_the_block_ends(tmp_path, port):
         assert httpx.get(f"http://127.0.0.1:{port}/../secret").status_code == 404
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)
+
+
+def test_the_root_is_an_index_of_reports_and_no_icon_is_missed(tmp_path, port):
+    with serving(tmp_path):
+        assert "quant run GC=F" in httpx.get(f"http://127.0.0.1:{port}/").text
+        page = tmp_path / "simulated" / "seed7" / "mine%2Fown" / "GC=F" / "skill_report.html"
+        page.parent.mkdir(parents=True)
+        page.write_text("<p>skill</p>")
+        (page.parent / "skill_report.png").touch()
+        told = httpx.get(f"http://127.0.0.1:{port}/").text
+        assert "<h2>simulated / seed7 / mine/own</h2>" in told
+        assert told.count("<a ") == 1
+        (link,) = re.findall(r'<b>GC=F</b> <a href="(.*?)">skill report</a>', told)
+        assert httpx.get(f"http://127.0.0.1:{port}/{link}").text == "<p>skill</p>"
+        assert httpx.get(f"http://127.0.0.1:{port}/favicon.ico").status_code == 204
 
 
 def test_a_busy_port_is_told_with_its_mend(tmp_path, port):

@@ -74,7 +74,7 @@ def test_two_formats_are_refused(tmp_path):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(SourceError, match=r"none in .*wanted GC=F_1m\.parquet or GC=F_1m\.csv.*--bars"):
+    with pytest.raises(SourceError, match=r"none in .*wanted GC=F_1m\.parquet or \.csv, or GC=F\.parquet or \.csv.*--bars"):
         FilesSource(tmp_path, universe()).fetch("GC=F", "1m", *EVER)
 
 
