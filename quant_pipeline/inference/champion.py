@@ -147,7 +147,8 @@ def _event(told: dict[str, Any]) -> Event:
     """The decision that a line tells, with every value of its kind."""
     event = Event(**{**told, **{name: datetime.fromisoformat(told[name]) for name in _MOMENTS}})
     texts = (event.symbol, event.challenger, event.reason, event.live or "")
-    kinds = all(isinstance(text, str) for text in texts) and isinstance(event.promoted, bool) and isinstance(event.scores, dict)
+    flags = isinstance(event.promoted, bool) and isinstance(event.by_hand, bool)
+    kinds = flags and all(isinstance(text, str) for text in texts) and isinstance(event.scores, dict)
     if not kinds or None in {getattr(event, name).tzinfo for name in _MOMENTS}:
         raise TypeError("a value of another kind than was written")
     return event

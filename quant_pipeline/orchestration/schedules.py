@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from quant_pipeline.config.commands import command
-from quant_pipeline.errors import StorageError
+from quant_pipeline.errors import DamagedError, StorageError
 from quant_pipeline.orchestration.hours import tick
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import AnyJob
@@ -61,5 +61,5 @@ def trained(house: House) -> list[str]:
 def _has_champion(house: House, symbol: str) -> bool:
     try:
         return house.champions.live_at(symbol, house.workplace.now()) is not None
-    except StorageError:
+    except (DamagedError, StorageError):
         return True

@@ -105,7 +105,7 @@ def _open(path) -> None:
 
 def leftovers(shell) -> list[str]:
     """Temporaries, and bundle folders without a manifest."""
-    bundles = [path for path in shell.data.glob("bundles/simulated/*/*/*/*") if path.is_dir()]
+    bundles = [path for path in shell.data.glob("bundles/simulated/*/*/*/*") if path.is_dir() and path.name != ".locks"]
     bare = [path for path in bundles if not (path / "manifest.json").exists() or path.name == "building"]
     return sorted(map(str, [*shell.data.rglob(f"{TEMPORARY}*"), *bare]))
 
