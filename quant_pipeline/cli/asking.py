@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from quant_pipeline.cli.options import BarsOption, CsvOption, ExperimentOption, JsonOption, ProfileOption, SymbolArgument
-from quant_pipeline.cli.output import show
+from quant_pipeline.cli.output import caution, show
 from quant_pipeline.cli.place import choose, open_house
 from quant_pipeline.cli.shell import app, console, examples, guarded
 
@@ -24,18 +24,14 @@ def report(
     as_csv: CsvOption = False,
 ) -> None:
     """Print the out-of-sample skill table and the place of the report page."""
-    from quant_pipeline.orchestration.champions import nothing_live
     from quant_pipeline.orchestration.closing import place_of
-    from quant_pipeline.orchestration.showing import skill_figures, skill_rows, warnings
+    from quant_pipeline.orchestration.showing import skill_figures, skill_rows
 
     choose(profile, experiment, bars)
     house = open_house()
     house.symbol(symbol)
     if not (as_json or as_csv):  # also of a symbol whose training was stopped by what they tell
-        for line in warnings(house, symbol):
-            console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
-        if told := nothing_live(house, symbol):
-            console.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
+        caution(house, symbol)
     title, rows, page = skill_rows(house, symbol)
     if show(rows, title, as_json=as_json, as_csv=as_csv, figures=skill_figures(house, symbol)):
         console.print(f"report: {escape(place_of(house, page))}", highlight=False, soft_wrap=True)

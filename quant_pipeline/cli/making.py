@@ -18,7 +18,7 @@ from quant_pipeline.cli.options import (
     ProfileOption,
     SymbolArgument,
 )
-from quant_pipeline.cli.output import real_console, show
+from quant_pipeline.cli.output import caution, real_console, show
 from quant_pipeline.cli.place import choose, open_house, open_works
 from quant_pipeline.cli.shell import app, console, examples, guarded
 
@@ -169,14 +169,9 @@ def _materialize(runner: Runner, names: list[str], partition: str, *, quiet: boo
 
 def _conclude(symbol: str, *, signal: bool) -> None:
     """What speaks against the figures, then three sentences: the verdict, the signal, and what to do next."""
-    from quant_pipeline.orchestration.champions import nothing_live
     from quant_pipeline.orchestration.closing import closing
-    from quant_pipeline.orchestration.showing import warnings
 
     house = open_house()
-    for line in warnings(house, symbol):
-        console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
-    if told := nothing_live(house, symbol):
-        console.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
+    caution(house, symbol)
     for sentence in closing(house, symbol, signal=signal):
         console.print(sentence, highlight=False, soft_wrap=not console.is_terminal)

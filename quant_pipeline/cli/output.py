@@ -9,13 +9,17 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from quant_pipeline.cli.shell import console
 from quant_pipeline.errors import ConfigError
 from quant_pipeline.orchestration import tables
+
+if TYPE_CHECKING:
+    from quant_pipeline.orchestration.house import House
 
 
 def show(rows: Sequence[dict[str, Any]], title: str, *, as_json: bool, as_csv: bool, figures: Any = None) -> bool:
@@ -42,6 +46,17 @@ def show(rows: Sequence[dict[str, Any]], title: str, *, as_json: bool, as_csv: b
     else:
         tables.show(list(rows), title, console)
     return not (as_json or as_csv)
+
+
+def caution(house: House, symbol: str) -> None:
+    """Print what speaks against the figures of `symbol`, and that nothing is live where an experiment promotes nothing."""
+    from quant_pipeline.orchestration.champions import nothing_live
+    from quant_pipeline.orchestration.showing import warnings
+
+    for line in warnings(house, symbol):
+        console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
+    if told := nothing_live(house, symbol):
+        console.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
 
 
 @contextmanager

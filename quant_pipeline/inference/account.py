@@ -8,13 +8,11 @@ from typing import NamedTuple
 
 import polars as pl
 
-from quant_pipeline.bars.build import build_bars
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.config.universe import Universe
-from quant_pipeline.inference.context import Library
+from quant_pipeline.inference.context import Library, primary_bars
 from quant_pipeline.inference.seen import SeenBy
 from quant_pipeline.inference.signals import SignalStore
-from quant_pipeline.inference.window import read_raw
 from quant_pipeline.risk.portfolio import PortfolioState, paper_account
 from quant_pipeline.sources.store import RawStore
 
@@ -73,10 +71,7 @@ class Account:
         return self._primary(symbol, seen_by if late else None)
 
     def _built(self, symbol: str, seen_by: datetime | None) -> pl.DataFrame:
-        primary = self.desk.experiment.primary
-        raw = read_raw(self.desk.store, symbol, self._first, self.end, seen_by)
-        calendar, rules = self.desk.universe.symbol(symbol).calendar, self.desk.universe.cleaning(symbol)
-        return build_bars(raw, calendar, (primary,), as_of=self.end, rules=rules)[0][primary]
+        return primary_bars(self.desk, symbol, self._first, self.end, seen_by)
 
     @property
     def _first(self) -> datetime:

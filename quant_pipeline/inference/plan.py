@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from quant_pipeline.bars.build import build_bars
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.errors import DataError
+from quant_pipeline.inference.context import primary_bars
 from quant_pipeline.inference.schedule import LOOK_AHEAD, decision_moments
-from quant_pipeline.inference.window import cut, read_raw, window_start
+from quant_pipeline.inference.window import window_start
 from quant_pipeline.labels.barriers import simple_atr
 
 if TYPE_CHECKING:
@@ -49,11 +49,8 @@ def trade_plan(desk: Desk, signal: Signal, barriers: LabelSettings) -> TradePlan
     if not signal.action or signal.decision_at is None:
         return None
     instrument, experiment = desk.universe.symbol(signal.symbol), desk.experiment
-    start, until = window_start(experiment, instrument.calendar, signal.as_of), signal.as_of
-    raw = read_raw(desk.store, signal.symbol, start, until, signal.seen_by.bars if signal.seen_by else None)
-    seen, rules = cut(raw, start, until, instrument.calendar), desk.universe.cleaning(signal.symbol)
-    rungs, _ = build_bars(seen, instrument.calendar, (experiment.primary,), as_of=until, rules=rules)
-    bars = rungs[experiment.primary]
+    start = window_start(experiment, instrument.calendar, signal.as_of)
+    bars = primary_bars(desk, signal.symbol, start, signal.as_of, signal.seen_by.bars if signal.seen_by else None)
     if bars.height <= barriers.atr_period:
         return None
     high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))

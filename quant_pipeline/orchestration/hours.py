@@ -17,6 +17,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.errors import QuantError
 from quant_pipeline.orchestration.moments import DECISION, decisions_of
+from quant_pipeline.orchestration.slots import INFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from quant_pipeline.inference.signals import Signal
     from quant_pipeline.orchestration.house import House
 
-JOB = "hourly_inference"
 SETTLED = timedelta(minutes=5)
 """A provider tells the last minute of a bar a little after it closed."""
 MADE_UP = timedelta(days=7)
@@ -107,7 +107,7 @@ def to_ask(house: House, tries: Tries, due: Iterable[datetime], now: datetime) -
 
 def tries_of(instance: dg.DagsterInstance, symbol: str) -> Tries:
     """The tries of a symbol's newest runs."""
-    runs = instance.get_runs(dg.RunsFilter(job_name=JOB, tags={PARTITION_NAME_TAG: symbol}), limit=_RUNS)
+    runs = instance.get_runs(dg.RunsFilter(job_name=INFERENCE, tags={PARTITION_NAME_TAG: symbol}), limit=_RUNS)
     told = [(at, run.status) for run in runs for at in decisions_of(run.tags)]
     return Tries(Counter(at for at, _ in told), {at for at, status in told if status in _UNFINISHED})
 

@@ -7,6 +7,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import symbols
+from quant_pipeline.orchestration.slots import DRIFT, INFERENCE, TRAINING
 
 AnyJob: TypeAlias = dg.JobDefinition | UnresolvedAssetJobDefinition
 
@@ -20,14 +21,14 @@ class TrainConfig(dg.Config):
 def build_jobs(house: House) -> dict[str, AnyJob]:
     """All jobs by name."""
     return {
-        "train_symbol": _train_job(symbols(house)),
-        "hourly_inference": dg.define_asset_job(
-            "hourly_inference",
+        TRAINING: _train_job(symbols(house)),
+        INFERENCE: dg.define_asset_job(
+            INFERENCE,
             selection=[*live_inputs(house), "signals"],
             description="The newest bars of one symbol, and its signal for each decision of the tag quant/decision.",
         ),
-        "drift_check": dg.define_asset_job(
-            "drift_check",
+        DRIFT: dg.define_asset_job(
+            DRIFT,
             selection=[*live_inputs(house), "drift_report"],
             description="Recent features of one symbol against those its champion was trained on.",
         ),

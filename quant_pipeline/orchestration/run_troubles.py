@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from quant_pipeline.ledger import DOWN
 from quant_pipeline.monitoring.alerts import failure_message, outage_message
 from quant_pipeline.monitoring.troubles import Trouble, alike
+from quant_pipeline.orchestration.slots import SYMBOL_TAG, TRAINING
 
 if TYPE_CHECKING:
     from dagster._core.events import DagsterEvent
@@ -80,7 +83,7 @@ class _Run:
     @property
     def partition(self) -> str:
         tags = self.record.dagster_run.tags
-        return tags.get("dagster/partition") or tags.get("quant/symbol") or ""
+        return tags.get(PARTITION_NAME_TAG) or tags.get(SYMBOL_TAG) or ""
 
     def scope(self, step: str | None) -> str:
         """Of a step, in whichever job it runs, or of the whole job where no step is to blame."""
@@ -105,10 +108,10 @@ def _reason(event: DagsterEvent) -> str:
 
 def _told_by_another(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     """Whether `record` is of a training one of whose own runs failed: that one tells the reason."""
-    if record.dagster_run.job_name != "train_symbol":
+    if record.dagster_run.job_name != TRAINING:
         return False
     own = dg.RunsFilter(
-        statuses=[dg.DagsterRunStatus.FAILURE], tags={"quant/symbol": record.dagster_run.tags.get("dagster/partition", "")},
+        statuses=[dg.DagsterRunStatus.FAILURE], tags={SYMBOL_TAG: record.dagster_run.tags.get(PARTITION_NAME_TAG, "")},
         created_after=record.create_timestamp, updated_before=record.update_timestamp,
     )  # fmt: skip
     return bool(instance.get_run_records(own, limit=1))
@@ -131,7 +134,7 @@ def _tell_outage(teller: Teller, run: _Run, event: DagsterEvent, at: datetime) -
 
 def _problems(notes: dict[str, Any]) -> Iterator[str]:
     """What did not come, as the ledger's notes tell it: why a source was `down`, one reason or one a name, and `problems`."""
-    down = notes.get("down", {})
+    down = notes.get(DOWN, {})
     told = [f"{name}: {why}" for name, why in sorted(down.items())] if isinstance(down, dict) else [str(down)]
     yield from told
     if notes.get("partial"):

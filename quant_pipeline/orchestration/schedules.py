@@ -9,13 +9,14 @@ from quant_pipeline.errors import DamagedError, StorageError
 from quant_pipeline.orchestration.hours import tick
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import AnyJob
+from quant_pipeline.orchestration.slots import DRIFT, INFERENCE, TRAINING
 
 
 def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDefinition]:
     """Every schedule of the code location."""
 
     @dg.schedule(
-        job=jobs["hourly_inference"],
+        job=jobs[INFERENCE],
         cron_schedule="*/5 * * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
@@ -30,7 +31,7 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
         )
 
     @dg.schedule(
-        job=jobs["drift_check"],
+        job=jobs[DRIFT],
         cron_schedule="20 0 * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
@@ -41,7 +42,7 @@ def build_schedules(house: House, jobs: dict[str, AnyJob]) -> list[dg.ScheduleDe
         return [dg.RunRequest(run_key=f"drift {symbol}@{day}", partition_key=symbol) for symbol in trained(house)]
 
     @dg.schedule(
-        job=jobs["train_symbol"],
+        job=jobs[TRAINING],
         cron_schedule="30 0 * * 1",
         execution_timezone="UTC",
         description="Weekly training of every trained symbol on the bars up to Monday (off until you switch it on).",

@@ -13,6 +13,7 @@ import dagster as dg
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.jobs import AnyJob
 from quant_pipeline.orchestration.keeping import keeper
+from quant_pipeline.orchestration.slots import TRAINING
 
 if TYPE_CHECKING:
     from quant_pipeline.orchestration.telling import DriftReport, Teller
@@ -23,7 +24,7 @@ FIRST_WAIT = timedelta(minutes=10)  # after a training that failed, then twice a
 
 def build_sensors(house: House, jobs: dict[str, AnyJob]) -> list[dg.SensorDefinition]:
     """Every sensor of the code location."""
-    return [_run_alert(house), _signal_alert(house), _drift_retrain(house, jobs["train_symbol"]), keeper()]
+    return [_run_alert(house), _signal_alert(house), _drift_retrain(house, jobs[TRAINING]), keeper()]
 
 
 def _run_alert(house: House) -> dg.SensorDefinition:

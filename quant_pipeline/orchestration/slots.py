@@ -16,6 +16,8 @@ from quant_pipeline.orchestration.owners import PID_TAG
 if TYPE_CHECKING:
     import dagster as dg
 
+INFERENCE, DRIFT, TRAINING = "hourly_inference", "drift_check", "train_symbol"
+"""Names of the jobs."""
 SLOT_TAG, SYMBOL_TAG = "quant/slot", "quant/symbol"
 WAITS = "waits for"
 """How the event begins that tells of a wait."""
@@ -23,9 +25,9 @@ LONGEST_WAIT = timedelta(minutes=20)
 """A step that waits longer on a pool fails: the signal of an hour is of no use in the next."""
 _BOUNDED = {MAX_RUNTIME_SECONDS_TAG: "1800"}
 _SLOTS: dict[str, dict[str, str]] = {
-    "hourly_inference": {SLOT_TAG: "inference", PRIORITY_TAG: "10", **_BOUNDED},
-    "drift_check": {SLOT_TAG: "other", **_BOUNDED},
-    "train_symbol": {SLOT_TAG: "training"},
+    INFERENCE: {SLOT_TAG: "inference", PRIORITY_TAG: "10", **_BOUNDED},
+    DRIFT: {SLOT_TAG: "other", **_BOUNDED},
+    TRAINING: {SLOT_TAG: "training"},
 }
 _OTHERS = {SLOT_TAG: "other"}
 

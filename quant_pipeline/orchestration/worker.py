@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from quant_pipeline.orchestration.runner import Runner
 
 MODULE = "quant_pipeline.orchestration.worker"
+COMPILED = 2_000
+"""Bars' lengths that the bars to compile with reach back: a few hundred bars in any market."""
 
 
 class Worker:
@@ -157,9 +159,6 @@ def _compile(house: House, symbol: str, idle: Callable[[], bool]) -> None:
         if bars.height and idle():
             build_features({primary: bars}, narrowed(settings, (family,)), primary, house.symbol(symbol).calendar)
 
-
-COMPILED = 2_000
-"""Bars' lengths that the bars to compile with reach back: a few hundred bars in any market."""
 
 if __name__ == "__main__":
     main()

@@ -16,10 +16,11 @@ from quant_pipeline.errors import BundleError, DataError
 from quant_pipeline.inference.champion import Decision
 from quant_pipeline.inference.predictor import Predictor
 from quant_pipeline.inference.schedule import decision_moments
-from quant_pipeline.orchestration.hours import JOB, answers, hours, make_up, tick
+from quant_pipeline.orchestration.hours import answers, hours, make_up, tick
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.moments import DECISION, decisions_of
 from quant_pipeline.orchestration.schedules import trained
+from quant_pipeline.orchestration.slots import INFERENCE
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -46,7 +47,7 @@ class World:
             told = decisions_of(request.tags)
             self.asked += [(request.partition_key, at) for at in told]
             tags = {**request.tags, PARTITION_NAME_TAG: request.partition_key}
-            self.instance.add_run(dg.DagsterRun(JOB, str(uuid4()), tags=tags, status=self.status))
+            self.instance.add_run(dg.DagsterRun(INFERENCE, str(uuid4()), tags=tags, status=self.status))
             if self.status == SUCCESS:
                 self.run(request.partition_key, told, now + MINUTE)
         return said
