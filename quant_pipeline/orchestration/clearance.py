@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import dagster as dg
 import polars as pl
 
@@ -10,7 +12,7 @@ from quant_pipeline.inference.faults import leakage
 from quant_pipeline.orchestration.remaking import remake
 
 FEATURES, AUDIT = dg.AssetKey("features"), dg.AssetKey("feature_audit")
-VERSION, POINTER = "dagster/data_version", f"dagster/input_event_pointer/{FEATURES.to_user_string()}"
+MADE, AUDITED = "dagster/data_version", f"dagster/input_data_version/{FEATURES.to_user_string()}"
 
 
 def require_cleared(instance: dg.DagsterInstance, symbol: str, faults: pl.DataFrame) -> None:
@@ -26,18 +28,22 @@ def require_cleared(instance: dg.DagsterInstance, symbol: str, faults: pl.DataFr
     """
     if faults.height:
         raise leakage(symbol, faults)
-    pointer = _tags(instance, dg.AssetRecordsFilter(AUDIT, asset_partitions=[symbol])).get(POINTER)
-    made = _tags(instance, dg.AssetRecordsFilter(FEATURES, asset_partitions=[symbol])).get(VERSION)
-    audited = _tags(instance, dg.AssetRecordsFilter(FEATURES, storage_ids=[int(pointer)])).get(VERSION) if pointer else None
-    if audited is None or made != audited:
+    audited = _tags(instance, AUDIT, symbol).get(AUDITED)
+    made = _tags(instance, FEATURES, symbol).get(MADE)
+    if made is None or audited != _as_input(made):
         raise LeakageError(
             f"features of {symbol}", found="made anew since their audit", wanted="features that were audited",
             mend=remake(AUDIT, symbol),
         )  # fmt: skip
 
 
-def _tags(instance: dg.DagsterInstance, wanted: dg.AssetRecordsFilter) -> dict[str, str]:
-    """Tags of the newest materialization that is wanted."""
-    records = instance.fetch_materializations(wanted, limit=1).records
+def _as_input(version: str) -> str:
+    """How Dagster tells the version of one partition in what was made from it; its event pointer may name another partition."""
+    return sha256(version.encode()).hexdigest()
+
+
+def _tags(instance: dg.DagsterInstance, key: dg.AssetKey, symbol: str) -> dict[str, str]:
+    """Tags of the newest materialization of a symbol's `key`."""
+    records = instance.fetch_materializations(dg.AssetRecordsFilter(key, asset_partitions=[symbol]), limit=1).records
     made = records[0].asset_materialization if records else None
     return dict(made.tags or {}) if made else {}
