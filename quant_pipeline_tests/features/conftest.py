@@ -16,80 +16,20 @@ from quant_pipeline.config.experiment import FeatureSettings
 from quant_pipeline.config.macro_series import cadence_of
 from quant_pipeline.features.context import NEWS_SCHEMA, Context
 from quant_pipeline.features.macro import SERIES
-from quant_pipeline.features.places import ANCHOR_BARS
 from quant_pipeline.features.registry import FAMILIES
 from quant_pipeline.sources.base import RELEASES_SCHEMA
+from quant_pipeline_tests.features.markets import MARKETS, WALK, as_columns, walk_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 START = datetime(2025, 3, 3, tzinfo=UTC)
-SESSION_BARS = 24
-"""Bars per session of the array markets: they stand for the 1h rung of a market that never closes."""
-BARS = 1_400
-
-
-def _columns(close: np.ndarray, seed: int, *, width: float = 3e-4) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    n = close.size
-    opened = np.r_[close[0], close[:-1]]
-    high = np.maximum(opened, close) * (1 + width * np.abs(rng.normal(size=n)))
-    low = np.minimum(opened, close) / (1 + width * np.abs(rng.normal(size=n)))
-    at = np.arange(n)
-    session = np.floor(at / SESSION_BARS) * 86_400e6
-    return {
-        "open": opened, "high": high, "low": low, "close": close, "volume": rng.lognormal(5, 1, n).round(),
-        "session_open": session, "timestamp": at * 3_600e6, "anchor": np.floor(at / ANCHOR_BARS),
-    }  # fmt: skip
-
-
-def _walk(seed: int, scale: float = 1e-3, n: int = BARS) -> np.ndarray:
-    return 100 * np.exp(np.cumsum(scale * np.random.default_rng(seed).normal(size=n)))
-
-
-def _still(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same closes, every bar without range."""
-    return columns | {name: columns["close"].copy() for name in ("open", "high", "low")}
-
-
-def _hostile() -> dict[str, dict[str, np.ndarray]]:
-    rng = np.random.default_rng(9)
-    at = np.arange(BARS)
-    flat = np.full(BARS, 1234.56)
-    walk = _walk(2)
-    stopped = np.where((at > 500) & (at < 1_200), walk[500], walk)
-    jumps = walk * np.where((at // 90) % 2 == 0, 1.0, 1_000.0)
-    ticks = 0.07 + 1e-5 * rng.integers(-1, 2, BARS)
-    return {
-        "flat": _still(_columns(flat, 1)),
-        "flat_then_walk": _columns(np.where(at < 700, 100.0, walk), 2),
-        "stands_still_for_700_bars": _still(_columns(stopped, 3)),
-        "zero_range": _still(_columns(walk, 4)),
-        "zero_volume": _columns(walk, 5) | {"volume": np.zeros(BARS)},
-        "patchy_volume": _columns(walk, 6) | {"volume": np.where((at // 70) % 2 == 0, 0.0, rng.lognormal(5, 3, BARS))},
-        "constant_volume": _columns(walk, 7) | {"volume": np.full(BARS, 0.1)},
-        "jumps_of_a_thousand": _columns(jumps, 8),
-        "nearly_constant": _columns(100 + 1e-12 * rng.normal(size=BARS), 9, width=1e-15),
-        "coarse_ticks": _still(_columns(ticks, 10)),
-        "constant_growth": _columns(1e-3 * 1.01 ** (at / 2), 11),
-        "saw": _columns(100.0 + at % 2, 12, width=0.0),
-        "large_prices": _columns(1e9 * walk, 13),
-    }
-
-
-HOSTILE = _hostile()
 
 
 @pytest.fixture(scope="session")
 def walk() -> dict[str, np.ndarray]:
     """A random walk: 1,400 bars of the 1h rung."""
-    return _columns(_walk(1), 1)
-
-
-@pytest.fixture(params=["walk", *HOSTILE])
-def market(request, walk) -> dict[str, np.ndarray]:
-    """The random walk and every hostile but clean series."""
-    return walk if request.param == "walk" else HOSTILE[request.param]
+    return MARKETS[WALK]
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +49,7 @@ def minute_bars() -> Callable[..., pl.DataFrame]:
         stamps = pl.datetime_range(START, START + timedelta(days=days), "1m", time_unit="us", closed="left", eager=True)
         frame = with_sessions(pl.DataFrame({"timestamp": stamps}), calendar).drop_nulls()
         frame = frame.filter(pl.Series(rng.random(frame.height) >= missing))
-        values = _columns(_walk(seed, 5e-4, frame.height), seed)
+        values = as_columns(walk_of(seed, 5e-4, frame.height), seed)
         return frame.with_columns(
             *(pl.Series(name, values[name]) for name in ("open", "high", "low", "close", "volume")),
             known_at=pl.min_horizontal(pl.col("timestamp") + timedelta(minutes=1), "session_close"),

@@ -1,6 +1,7 @@
 """What holds for every registered feature of bars: causal, of the declared memory, defined on every clean series.
 
-Features that one function makes are computed together, as the build does, and checked one by one.
+Features that one function makes are computed together, as the build does, and checked one by one. In the suite each function
+meets the walk and some of the hostile markets, the next function others; in the long part each meets all.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from quant_pipeline.features.registry import specs
+from quant_pipeline_tests.features.markets import MARKETS, WALK
 
 ON_BARS = [spec for spec in specs() if spec.on_bars]
 TOGETHER = [
@@ -16,6 +18,7 @@ TOGETHER = [
     for key in dict.fromkeys((spec.family, spec.function) for spec in ON_BARS)
 ]
 RUNG = "1h"
+SAMPLED = 4  # a function meets three or four of the 13 hostile markets, four neighbours all of them
 COORDINATES = {"session_open", "timestamp", "anchor"}
 
 
@@ -23,7 +26,17 @@ def _title(group):
     return group[0].name if len(group) == 1 else f"{group[0].name}_and_{len(group) - 1}_more"
 
 
+def _cases():
+    """Every function in every market, all but one in `SAMPLED` of the hostile ones in the long part only."""
+    for at, group in enumerate(TOGETHER):
+        for number, (name, market) in enumerate(MARKETS.items()):
+            in_suite = name == WALK or (at + number) % SAMPLED == 0
+            marks = () if in_suite else pytest.mark.long
+            yield pytest.param(group, market, id=f"{_title(group)}-{name}", marks=marks)
+
+
 every_function = pytest.mark.parametrize("group", TOGETHER, ids=_title)
+every_market = pytest.mark.parametrize(("group", "market"), _cases())
 
 
 def _compute(group, columns, settings, bars=slice(None)):
@@ -56,7 +69,7 @@ def test_features_of_one_function_are_declared_alike():
         assert len({(spec.family, spec.inputs, spec.lookback, spec.rungs, spec.zscore, spec.needs_volume) for spec in group}) == 1
 
 
-@every_function
+@every_market
 def test_a_value_is_the_same_whatever_comes_after_it(group, market, settings):
     full = _compute(group, market, settings)
     for cut in [*range(5), *_cuts(full.shape[1], 1)]:
@@ -64,7 +77,7 @@ def test_a_value_is_the_same_whatever_comes_after_it(group, market, settings):
         assert not _names(group, ~_same(prefix, full[:, : cut + 1]).all(axis=1)), f"cut {cut}"
 
 
-@every_function
+@every_market
 def test_only_the_declared_lookback_decides_a_value(group, market, settings):
     need = _need(group, settings)
     full = _compute(group, market, settings)
@@ -85,7 +98,7 @@ def test_the_declared_lookback_is_at_most_twice_the_memory(group, walk, settings
     assert not _names(group, (shorter == full[:, at]).all(axis=1))
 
 
-@every_function
+@every_market
 def test_defined_on_every_clean_series(group, market, settings):
     values = _compute(group, market, settings)
     for spec, row in zip(group, values, strict=True):
