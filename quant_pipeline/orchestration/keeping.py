@@ -1,7 +1,6 @@
 """What keeps the record of runs in order by itself: dead runs are buried, old ones forgotten.
 
-A run that made what is newest of an asset's partition is never forgotten: by its record it is known to be fresh. Nor is
-one whose features passed the newest audit: by its record they may be learned from.
+A run that made what is newest of an asset's partition is never forgotten: by its record it is known to be fresh.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ from typing import TYPE_CHECKING, cast
 import dagster as dg
 import sqlalchemy as sa
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._serdes import deserialize_value
 
 from quant_pipeline.orchestration.burial import bury_dead_runs
-from quant_pipeline.orchestration.clearance import AUDIT, POINTER
 
 if TYPE_CHECKING:
     from dagster._core.storage.event_log import SqlEventLogStorage
@@ -68,19 +65,11 @@ def forget_old_runs(instance: dg.DagsterInstance, now: datetime) -> list[str]:
 
 
 def _needed(storage: SqlEventLogStorage) -> set[str]:
-    """Runs that made the newest of any asset's partition, or the features that an audit cleared."""
+    """Runs that made the newest of any asset's partition."""
     events = SqlEventLogStorageTable.c
-    made = sa.select(sa.func.max(events.id)).where(
+    newest = sa.select(sa.func.max(events.id)).where(
         events.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value
     ).group_by(events.asset_key, events.partition)  # fmt: skip
-    audits = sa.select(events.event).where(events.id.in_(made), events.asset_key == AUDIT.to_string())
     with storage.index_connection() as connection:
-        cleared = [_cleared(event) for (event,) in connection.execute(audits)]
-        needed = sa.select(events.run_id).distinct().where(sa.or_(events.id.in_(made), events.id.in_(cleared)))
+        needed = sa.select(events.run_id).distinct().where(events.id.in_(newest))
         return {run_id for (run_id,) in connection.execute(needed)}
-
-
-def _cleared(event: str) -> int:
-    """The record of the features that the audit of this event was about; 0 where it names none."""
-    audit = deserialize_value(event, dg.EventLogEntry).asset_materialization
-    return int((audit.tags or {}).get(POINTER, 0)) if audit else 0

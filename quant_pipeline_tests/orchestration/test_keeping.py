@@ -41,15 +41,14 @@ def test_a_run_is_forgotten_once_it_is_old(bare_home, status, days):
         assert forget_old_runs(instance, NOW + timedelta(days=days + 1)) == forgotten
 
 
-def test_what_is_newest_and_features_that_were_audited_are_never_forgotten(bare_home):
+def test_what_is_newest_of_a_partition_is_never_forgotten(bare_home):
     with bare_home.open() as instance:
-        superseded = make(instance, features)
-        other, source = make(instance, features, partition="b"), make(instance, features)
-        derived, newer = make(instance, feature_audit), make(instance, features)
+        superseded, other = make(instance, features), make(instance, features, partition="b")
+        newest, derived = make(instance, features), make(instance, feature_audit)
         assert forget_old_runs(instance, NOW + timedelta(days=100)) == [superseded]
-        assert left(instance) == {source, other, derived, newer}
+        assert left(instance) == {other, newest, derived}
         assert not [path for path in bare_home.root.rglob(f"*{superseded}*") if path.exists()]
-        assert [*bare_home.root.rglob(f"logs/{source}")]
+        assert [*bare_home.root.rglob(f"logs/{newest}")]
 
 
 def test_the_oldest_go_first_and_few_at_once(bare_home, monkeypatch):
