@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,12 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from quant_pipeline.files import locked, remove
 from quant_pipeline.orchestration import slots
 from quant_pipeline.orchestration.burial import bury
+from quant_pipeline.orchestration.connections import Connections
 from quant_pipeline.orchestration.owners import owner_tags
 
 if TYPE_CHECKING:
     from dagster._utils.concurrency import ConcurrencyClaimStatus
-    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine import Connection, Engine
 
 TAKEN = {dg.DagsterEventType.RUN_STARTING, dg.DagsterEventType.RUN_START}
 """Told by the process that has the run from then on: first the daemon, then the run's own."""
@@ -28,11 +30,32 @@ class EventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str) -> None:
         self._waits: dict[tuple[str, str], float] = {}
+        self._connections = Connections(self._initdb)
         super().__init__(base_dir)
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:  # noqa: FBT001, FBT002 - Dagster's signature
         with locked(Path(self._base_dir) / ".lock"):
             super()._initdb(engine, for_index_shard)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """A transaction in the file of a run, or in the index; one thread at a time."""
+        with self._db_lock, self._connections.engine(self.conn_string_for_shard(shard)).begin() as connection:
+            yield connection
+
+    def wipe(self) -> None:
+        """Forget all runs."""
+        self._close()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Close what is open."""
+        super().dispose()
+        self._close()
+
+    def _close(self) -> None:
+        with self._db_lock:
+            self._connections.close()
 
     def store_event(self, event: dg.EventLogEntry) -> None:
         """Keep the event, and mark its run where the event says that it was queued or taken."""
@@ -48,9 +71,10 @@ class EventLog(SqliteEventLogStorage):
         with self.index_connection() as connection:
             self.delete_events_for_run(connection, run_id)
         self.free_concurrency_slots_for_run(run_id)
+        with self._db_lock:
+            self._connections.forget(self.conn_string_for_shard(run_id))
         for ending in ("", "-wal", "-shm"):
             remove(Path(f"{self.path_for_shard(run_id)}{ending}"))
-        self._initialized_dbs.discard(run_id)
 
     def claim_concurrency_slot(
         self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None

@@ -156,6 +156,5 @@ def tell_drift(teller: Teller, report: DriftReport) -> None:
         teller.end(scope, report.at)
         return
     kind, label = (f"retraining {report.id}", "retraining") if report.retrain else ("alarm", "alarm")
-    simulated = house.workplace.profile == "simulated"
-    text = drift_message(report.symbol, report.reason, retrain=report.retrain, simulated=simulated)
+    text = drift_message(report.symbol, report.reason, retrain=report.retrain, simulated=house.source.simulated)
     teller.note(Trouble(f"{scope}/{report.id}", scope, kind, label, f"{report.symbol} drift", text, report.at))
