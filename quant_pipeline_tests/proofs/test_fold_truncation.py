@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
 import pytest
 
 from quant_pipeline.bars.build import finest_path
@@ -50,9 +49,3 @@ def test_every_fold_of_the_default_experiment_is_made_again_from_its_past(train,
     for fold in default.splits.fold_names:
         made = fits(run, fold)
         assert audit_fold(read, made, tuple(made.models)).to_dicts() == [], fold
-
-
-def test_a_small_training_passes_its_own_audit(train, small):
-    run = train("BTC-USD", small)
-    assert run.table("fit_audit").is_empty()
-    assert run.table("fit_audit").schema["first_at"] == pl.Datetime("us", "UTC")

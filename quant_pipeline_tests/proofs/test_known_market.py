@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,9 @@ from quant_pipeline.bars.moments import microseconds
 from quant_pipeline.config.experiment import Experiment
 from quant_pipeline.validation.bootstrap import block_counts, block_length, label_overlap
 from quant_pipeline.validation.skill_kernels import groups, ones, spearman
+
+if TYPE_CHECKING:
+    from quant_pipeline_tests.proofs.conftest import Run
 
 SYMBOLS = ("GC=F", "BTC-USD", "SPY")
 SEEDS = (1, 2, 3)
@@ -73,14 +76,25 @@ def line(name: str, graded: Graded) -> str:
     )
 
 
-def test_a_small_pipeline_finds_the_signal_and_does_not_beat_the_oracle(train, small):
+@pytest.fixture(scope="module")
+def small_run(train, small) -> Run:
+    return train("BTC-USD", known(small, 1))
+
+
+def test_a_small_pipeline_finds_the_signal_and_does_not_beat_the_oracle(small_run):
     """Four months show that it is there; what share of it is a matter for the long proof."""
-    graded = grade(train("BTC-USD", known(small, 1)))
+    graded = grade(small_run)
     low, high = np.quantile(graded.stack[1:] / graded.oracle[1:], [0.025, 0.975])
     assert graded.oracle[0] > 0.1
     assert low > 0
     assert low < 1, line("BTC-USD", graded)
     assert high > 0.5
+
+
+def test_its_fits_pass_their_own_audit(small_run):
+    """Every fold of the default experiment does in `test_fold_truncation.py`."""
+    assert small_run.table("fit_audit").is_empty()
+    assert small_run.table("fit_audit").schema["first_at"] == pl.Datetime("us", "UTC")
 
 
 @pytest.mark.long
