@@ -55,6 +55,8 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.inference.build import BundleParts, build_bundle
         from quant_pipeline.inference.fit_audit import require_sound
         from quant_pipeline.orchestration.figures import lines
+        from quant_pipeline.orchestration.scores import of_forecasts
+        from quant_pipeline.validation.splits import fold_rows
 
         symbol = context.partition_key
         require_sound(fit_audit, symbol)
@@ -68,10 +70,15 @@ def _bundle(house: House) -> dg.AssetsDefinition:
             data_fingerprint=house.store.fingerprint(symbol, until=cutoff), test_log=test_log(house, symbol),
             who=context.run.run_id, when=house.workplace.now(),
         )  # fmt: skip
+        learned = labels[fold_rows(splits, HOLDOUT, labels, house.experiment.splits).train]["label"]
         return table_result(
             forecasts,
             time="decision_at",
-            extra={"bundle": folder.name, "folder": dg.MetadataValue.path(str(folder))},
+            extra={
+                "bundle": folder.name,
+                "folder": dg.MetadataValue.path(str(folder)),
+                **of_forecasts(forecasts, labels, learned, "final_test_"),
+            },
             figure=lines(forecasts, "decision_at", ["p_short", "p_long"], f"{symbol}: the bundle on the final test span"),
         )
 
@@ -104,6 +111,7 @@ def _champion(house: House) -> dg.AssetsDefinition:
         bars: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.inference.build import Evidence, judge_challenger
+        from quant_pipeline.orchestration.measures import of_rule
 
         symbol = context.partition_key
         require_cleared(context.instance, symbol, feature_audit)
@@ -126,6 +134,7 @@ def _champion(house: House) -> dg.AssetsDefinition:
                 "live": holds.challenger if holds else "nothing",
                 "promoted": event.promoted,
                 "reason": event.reason,
+                **of_rule(event),
                 "history": dg.MetadataValue.md(markdown_table(history.tail(10))),
             },
         )
