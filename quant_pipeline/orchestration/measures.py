@@ -33,8 +33,8 @@ def numbers(**values: Any) -> Numbers:
 
 
 def _plain(value: Any, scale: int) -> float | int:
-    """Python's own number, which numpy's are not."""
-    return scale * (int(value) if isinstance(value, int) else float(value))
+    """Python's own number, which numpy's are not, of six digits."""
+    return value if isinstance(value, int) and scale == 1 else float(f"{scale * value:.6g}")
 
 
 def of_equity(found: Statistics, held: float) -> Numbers:
@@ -104,15 +104,15 @@ def of_rule(event: Event) -> Numbers:
 
 
 def of_drift(table: pl.DataFrame, share: float) -> Numbers:
-    """A drift table, and the share of its features that drifted."""
-    return numbers(
-        drifted_share=share,
+    """A drift table, and the share of its features that drifted, in full: a sensor compares it."""
+    told = numbers(
         drifted_features=table["drifted"].sum(),
         measured_features=table["psi"].count(),
         psi_greatest=table["psi"].max(),
         psi_median=table["psi"].median(),
         wasserstein_greatest_sd=table["wasserstein"].max(),
     )
+    return {"drifted_share": share, **told}
 
 
 def of_signal(signal: Signal) -> Numbers:

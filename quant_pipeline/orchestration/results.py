@@ -36,15 +36,14 @@ def table_result(
     checks: Sequence[dg.AssetCheckResult] = (),
     extra: dict[str, Any] | None = None,
 ) -> Result:
-    """The frame with rows, date span of column `time`, dropped rows by reason, hash, preview and picture."""
+    """The frame with its picture, rows, figures of its own, date span of column `time`, dropped rows by reason, hash, preview."""
     digest = frame_hash(frame)
-    metadata: dict[str, Any] = {"dagster/row_count": frame.height, "columns": frame.width, "hash": digest[:16], **(extra or {})}
+    metadata: dict[str, Any] = pictures(figure) if figure else {}
+    metadata |= {"dagster/row_count": frame.height, **(extra or {}), "columns": frame.width, "hash": digest[:16]}
     if time and frame.height:
         metadata |= {"first": str(frame[time].min()), "last": str(frame[time].max())}
     if ledger:
         metadata |= ledger_metadata(ledger)
-    if figure:
-        metadata |= pictures(figure)
     metadata["preview"] = dg.MetadataValue.md(markdown_table(frame.tail(PREVIEW_ROWS)))
     return dg.MaterializeResult(
         asset_key=list(key) if key else None,

@@ -20,10 +20,12 @@ SIGNAL = Signal(symbol="GC=F", as_of=NOW, status="no_model", reason="none", expe
 
 
 def test_only_what_can_be_plotted_is_a_number():
-    told = numbers(a=1, b=2.5, c=float("nan"), d=None, e=-np.inf, f=np.float64(3), g=np.int64(4), h_percent=0.25)
-    assert told == {"a": 1, "b": 2.5, "f": 3.0, "g": 4, "h_percent": 25.0}
+    told = numbers(
+        a=1, b=2.5, c=float("nan"), d=None, e=-np.inf, f=np.float64(3), g=np.int64(4), h_percent=0.25, i=123456789, j=2 / 3
+    )
+    assert told == {"a": 1, "b": 2.5, "f": 3.0, "g": 4, "h_percent": 25.0, "i": 123_456_789, "j": 0.666667}
     assert {name: type(value) for name, value in told.items()} == {
-        "a": int, "b": float, "f": float, "g": float, "h_percent": float,
+        "a": int, "b": float, "f": float, "g": float, "h_percent": float, "i": int, "j": float,
     }  # fmt: skip
 
 
@@ -89,8 +91,8 @@ def test_forecasts_are_scored_where_there_are_labels():
     learned = pl.Series([-1, 0, 1, 1])
     found = of_forecasts(told, labels, learned, "here_")
     losses = -np.log([0.5, 0.5, 0.25])
-    assert found["here_log_loss_nats"] == pytest.approx(losses.mean())
+    assert found["here_log_loss_nats"] == pytest.approx(losses.mean(), rel=1e-5)
     assert found["here_log_loss_gain_nats"] == pytest.approx(0.0)
-    assert found["here_hit_rate_percent"] == pytest.approx(200 / 3)
+    assert found["here_hit_rate_percent"] == pytest.approx(200 / 3, rel=1e-5)
     assert "here_information_coefficient" not in found  # one score for all rows has no rank
     assert of_forecasts(told, labels.tail(1), learned) == of_forecasts(told, labels, learned.clear()) == {}

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.config.experiment import HOLDOUT, SplitSettings
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.models.preparation.preparation import Preparation
 from quant_pipeline.orchestration.assets.common import described
@@ -15,6 +15,7 @@ from quant_pipeline.orchestration.assets.preparation import primary_bars
 from quant_pipeline.orchestration.champions import history_rows, live_version
 from quant_pipeline.orchestration.clearance import require_cleared
 from quant_pipeline.orchestration.house import House
+from quant_pipeline.orchestration.measures import Numbers
 from quant_pipeline.orchestration.partitions import fold_key, symbols
 from quant_pipeline.orchestration.reading import EXPERIMENT
 from quant_pipeline.orchestration.results import Result, markdown_table, table_result
@@ -55,8 +56,6 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.inference.build import BundleParts, build_bundle
         from quant_pipeline.inference.fit_audit import require_sound
         from quant_pipeline.orchestration.figures import lines
-        from quant_pipeline.orchestration.scores import of_forecasts
-        from quant_pipeline.validation.splits import fold_rows
 
         symbol = context.partition_key
         require_sound(fit_audit, symbol)
@@ -70,19 +69,27 @@ def _bundle(house: House) -> dg.AssetsDefinition:
             data_fingerprint=house.store.fingerprint(symbol, until=cutoff), test_log=test_log(house, symbol),
             who=context.run.run_id, when=house.workplace.now(),
         )  # fmt: skip
-        learned = labels[fold_rows(splits, HOLDOUT, labels, house.experiment.splits).train]["label"]
         return table_result(
             forecasts,
             time="decision_at",
             extra={
                 "bundle": folder.name,
                 "folder": dg.MetadataValue.path(str(folder)),
-                **of_forecasts(forecasts, labels, learned, "final_test_"),
+                **_final_test(forecasts, labels, splits, house.experiment.splits),
             },
             figure=lines(forecasts, "decision_at", ["p_short", "p_long"], f"{symbol}: the bundle on the final test span"),
         )
 
     return bundle
+
+
+def _final_test(forecasts: pl.DataFrame, labels: pl.DataFrame, splits: pl.DataFrame, settings: SplitSettings) -> Numbers:
+    """Skill of the bundle's forecasts of the final test span."""
+    from quant_pipeline.orchestration.scores import of_forecasts
+    from quant_pipeline.validation.splits import fold_rows
+
+    learned = labels[fold_rows(splits, HOLDOUT, labels, settings).train]["label"]
+    return of_forecasts(forecasts, labels, learned, "final_test_")
 
 
 def _parts(house: House, names: list[str]) -> dict[str, dg.AssetIn]:
