@@ -15,7 +15,6 @@ from quant_pipeline.orchestration.assets.preparation import primary_bars
 from quant_pipeline.orchestration.champions import history_rows, live_version
 from quant_pipeline.orchestration.clearance import require_cleared
 from quant_pipeline.orchestration.house import House
-from quant_pipeline.orchestration.measures import Numbers
 from quant_pipeline.orchestration.partitions import fold_key, symbols
 from quant_pipeline.orchestration.reading import EXPERIMENT
 from quant_pipeline.orchestration.results import Result, markdown_table, table_result
@@ -72,24 +71,23 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         return table_result(
             forecasts,
             time="decision_at",
-            extra={
-                "bundle": folder.name,
-                "folder": dg.MetadataValue.path(str(folder)),
-                **_final_test(forecasts, labels, splits, house.experiment.splits),
-            },
+            extra=_told(folder, forecasts, labels, splits, house.experiment.splits),
             figure=lines(forecasts, "decision_at", ["p_short", "p_long"], f"{symbol}: the bundle on the final test span"),
         )
 
     return bundle
 
 
-def _final_test(forecasts: pl.DataFrame, labels: pl.DataFrame, splits: pl.DataFrame, settings: SplitSettings) -> Numbers:
-    """Skill of the bundle's forecasts of the final test span."""
+def _told(
+    folder: Path, forecasts: pl.DataFrame, labels: pl.DataFrame, splits: pl.DataFrame, settings: SplitSettings
+) -> dict[str, Any]:
+    """Which bundle it is, and the skill of its forecasts of the final test span."""
     from quant_pipeline.orchestration.scores import of_forecasts
     from quant_pipeline.validation.splits import fold_rows
 
     learned = labels[fold_rows(splits, HOLDOUT, labels, settings).train]["label"]
-    return of_forecasts(forecasts, labels, learned, "final_test_")
+    scores = of_forecasts(forecasts, labels, learned, "final_test_")
+    return {"bundle": folder.name, "folder": dg.MetadataValue.path(str(folder)), **scores}
 
 
 def _parts(house: House, names: list[str]) -> dict[str, dg.AssetIn]:
