@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Rectangle
 
 LONGEST = 999
-WIDTH, HEIGHT, ROW, NAMES = 420, 96, 13, 170
+WIDTH, HEIGHT, ROW, NAMES = 360, 96, 13, 150
 """Pixels: of the whole, of lines, of a row of bars, and of the names left of bars."""
 DAY = 86_400
 SAFE = " !$'()*+,/:;=?@[]^`{|}~"

@@ -61,7 +61,7 @@ def test_bars_are_told_with_their_names_and_lengths_from_the_top():
     assert len(words) >= 10
     lengths = [int(length) for length in re.findall(r"h(\d+)", path)]
     assert lengths == sorted(lengths, reverse=True)
-    assert lengths[0] == 250
+    assert lengths[0] == 210
 
 
 @pytest.mark.parametrize("values", [{}, {"a": float("nan")}, {"a": float("nan"), "b": -1.0, "<&>": 2.0}])
@@ -75,7 +75,7 @@ def test_spans_of_folds_stand_below_each_other():
     rows = [("fold_00", "train", day[0], day[3]), ("fold_00", "oof", day[3], day[5]), ("fold_01", "train", day[0], day[7])]
     words, paths = drawn(timeline(pl.DataFrame(rows, schema=["fold", "role", "start", "end"], orient="row"), "folds"))
     assert words == ["train", "valid", "oof", "fold_00", "fold_01 7"]
-    assert paths == ["M170 19h107M170 32h250", "M277 19h71"]
+    assert paths == ["M150 19h90M150 32h210", "M240 19h60"]
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(width=32)), max_size=40), st.text("az<&é%", min_size=1, max_size=20))
