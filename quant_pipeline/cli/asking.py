@@ -42,6 +42,8 @@ def report(
         'quant sql "show tables"',
         'quant sql "from signals select as_of, action, reason order by as_of desc limit 5"',
         'quant sql "select symbol, count(*) from labels group by all" --csv',
+        'quant sql "select as_of, action, close from signals s asof join raw_1m r '
+        'on s.symbol = r.symbol and s.as_of >= r.known_at"',
     )
 )
 @guarded
@@ -53,7 +55,10 @@ def sql(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> None:
-    """Query the lake of an experiment: every table is a view with a `symbol` (and `fold`) column."""
+    """Query the lake of an experiment: every table is a view with a `symbol` (and `fold`) column.
+
+    `raw_1m` (or another native interval) holds all bars up to now, as last told; `bars_*` end with the training cutoff.
+    """
     from quant_pipeline.orchestration.query import ask
 
     choose(profile, experiment, bars)

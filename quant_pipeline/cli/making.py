@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from quant_pipeline.orchestration.runner import Runner, StageEvent
 
 
-def work(symbol: str, until: str, *, force: bool) -> None:
-    """Run the stages of a symbol with a live view, and print what was made and what was reused."""
+def work(name: str, symbol: str, until: str, *, force: bool) -> None:
+    """Run the stages of a symbol for the command `name` with a live view, and print what was made and what was reused."""
+    from quant_pipeline.orchestration.origins import command_tag
     from quant_pipeline.orchestration.progress import ProgressView
     from quant_pipeline.orchestration.row_ledger import ledger_lines
     from quant_pipeline.orchestration.runner import Runner
@@ -37,8 +38,8 @@ def work(symbol: str, until: str, *, force: bool) -> None:
 
     house, defs, instance = open_works()
     house.symbol(symbol)
-    name = escape(house.experiment.name)
-    console.print(f"[bold]{symbol}[/] profile [bold]{house.workplace.profile}[/] experiment [bold]{name}[/]")
+    experiment = escape(house.experiment.name)
+    console.print(f"[bold]{symbol}[/] profile [bold]{house.workplace.profile}[/] experiment [bold]{experiment}[/]")
 
     def listen(event: StageEvent) -> None:
         view.listen(event)
@@ -52,7 +53,7 @@ def work(symbol: str, until: str, *, force: bool) -> None:
         enter(instance)
         screen = enter(real_console(console))
         worker = enter(beside(house))
-        runner = Runner(defs, instance, house, listen, worker)
+        runner = Runner(defs, instance, house, listen, worker, command_tag(f"{name} {symbol}"))
         view = enter(ProgressView(instance, screen, runner.sizes(symbol, until=until)))
         summary = runner.run(symbol, until=until, force=force)
     console.print(f"made {len(summary.made)}, reused {len(summary.reused)}")
@@ -76,7 +77,7 @@ def run(
 ) -> None:
     """The main job: raw bars to a trained, calibrated bundle and a signal. Reuses what is fresh; may be stopped at any time."""
     choose(profile, experiment, bars, as_of)
-    work(symbol, "signals", force=force)
+    work("run", symbol, "signals", force=force)
     _conclude(symbol, signal=True)
 
 
@@ -92,7 +93,7 @@ def train(
 ) -> None:
     """Train, report and deploy, without emitting a signal."""
     choose(profile, experiment, bars, as_of)
-    work(symbol, "reports", force=force)
+    work("train", symbol, "reports", force=force)
     _conclude(symbol, signal=False)
 
 
@@ -114,7 +115,7 @@ def predict(
     from quant_pipeline.orchestration.showing import asked_signal, require_live, signal_rows
 
     choose(profile, experiment, bars, as_of)
-    runner, house = _runner()
+    runner, house = _runner(f"predict {symbol}")
     require_live(house, symbol)
     _materialize(runner, [*live_inputs(house), "signals"], symbol, quiet=as_json or as_csv)
     signal = asked_signal(house, symbol)
@@ -144,18 +145,19 @@ def materialize(
     from quant_pipeline.orchestration.targets import parse_targets
 
     choose(profile, experiment, bars, as_of)
-    runner, house = _runner()
+    runner, house = _runner(f"materialize {target}")
     key, partitions = parse_targets(target, runner.graph, house)
     for partition in partitions:
         _materialize(runner, [key.to_user_string()], partition)
         console.print(f"[green]made[/] {key.to_user_string()} of {spelled(partition)}")
 
 
-def _runner() -> tuple[Runner, House]:
+def _runner(command: str) -> tuple[Runner, House]:
+    from quant_pipeline.orchestration.origins import command_tag
     from quant_pipeline.orchestration.runner import Runner
 
     house, defs, instance = open_works()
-    return Runner(defs, instance, house), house
+    return Runner(defs, instance, house, asked=command_tag(command)), house
 
 
 def _materialize(runner: Runner, names: list[str], partition: str, *, quiet: bool = False) -> None:

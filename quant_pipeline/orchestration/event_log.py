@@ -15,6 +15,7 @@ from quant_pipeline.files import locked, remove
 from quant_pipeline.orchestration import slots
 from quant_pipeline.orchestration.burial import bury
 from quant_pipeline.orchestration.connections import Connections
+from quant_pipeline.orchestration.failures import reason_first
 from quant_pipeline.orchestration.owners import owner_tags
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 TAKEN = {dg.DagsterEventType.RUN_STARTING, dg.DagsterEventType.RUN_START}
 """Told by the process that has the run from then on: first the daemon, then the run's own."""
+FAILED = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 
 
 class EventLog(SqliteEventLogStorage):
@@ -58,12 +60,14 @@ class EventLog(SqliteEventLogStorage):
             self._connections.close()
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Keep the event, and mark its run where the event says that it was queued or taken."""
+        """Keep the event, a failure with its reason first, and mark the run where the event says that it was queued or taken."""
         kind = event.dagster_event_type
         if kind in TAKEN:
             self._instance.add_run_tags(event.run_id, owner_tags())
         if kind is dg.DagsterEventType.RUN_ENQUEUED and (run := self._instance.get_run_by_id(event.run_id)):
             self._instance.add_run_tags(event.run_id, slots.queue_tags(run))
+        if kind in FAILED and event.dagster_event:
+            event = event._replace(dagster_event=reason_first(event.dagster_event))
         super().store_event(event)
 
     def delete_events(self, run_id: str) -> None:

@@ -46,14 +46,15 @@ def _train_job(partitions: dg.StaticPartitionsDefinition) -> dg.JobDefinition:
     @dg.op(description="Makes everything stale of one symbol, from raw bars to a signal: what `quant run` does.")
     def train(context: dg.OpExecutionContext, config: TrainConfig, house: dg.ResourceParam[House]) -> None:
         from quant_pipeline.definitions import build_defs
+        from quant_pipeline.orchestration.origins import origin_tag
         from quant_pipeline.orchestration.runner import Runner, StageEvent
         from quant_pipeline.orchestration.worker import beside
 
         def listen(event: StageEvent) -> None:
-            context.log.info("%s: done=%s", event.stage.name, event.done)
+            context.log.info("%s %s", event.stage.name, "ended" if event.done else "begins")
 
         with beside(house) as worker:
-            runner = Runner(build_defs(house), context.instance, house, listen, worker)
+            runner = Runner(build_defs(house), context.instance, house, listen, worker, asked=origin_tag(context.run))
             summary = runner.run(context.partition_key, reason=config.reason)
         context.log.info("made %d, reused %d", len(summary.made), len(summary.reused))
 

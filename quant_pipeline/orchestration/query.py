@@ -1,4 +1,8 @@
-"""DuckDB views over the lake: one per table, with `symbol` and, where there are folds, `fold` columns."""
+"""DuckDB views over the lake: one per table, with `symbol` and, where there are folds, `fold` columns.
+
+Beside them, `raw_1m` and so on: every stored bar of each native interval up to now, live ones too, while `bars_*` end with
+the training cutoff. Of a bar that was told again the newest values; one that its source withdrew is not there.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,21 @@ import dagster as dg
 import duckdb
 
 from quant_pipeline.config.commands import command
+from quant_pipeline.config.timeframes import duration
 from quant_pipeline.errors import ConfigError, DataError
 from quant_pipeline.files import verify
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.remaking import remake
+from quant_pipeline.sources import store
 
 SYMBOL_OF_FILE = "regexp_extract(filename, '([^/]+)\\.parquet$', 1) AS symbol"
 FOLD_OF_FILE = "regexp_extract(filename, '/([^/]+)/[^/]+$', 1) AS fold"
+RAW = """
+CREATE VIEW raw_{interval} AS
+SELECT symbol, timestamp, timestamp + INTERVAL {seconds} SECONDS AS known_at, open, high, low, close, volume, seen_at
+FROM (SELECT *, regexp_extract(filename, '([^/]+)/[^/]+/[^/]+$', 1) AS symbol FROM read_parquet('{files}', filename = true))
+QUALIFY row_number() OVER (PARTITION BY symbol, timestamp ORDER BY seen_at DESC) = 1 AND NOT withdrawn
+"""
 
 
 @contextmanager
@@ -36,7 +48,15 @@ def lake_connection(house: House, without: Collection[str] = ()) -> Iterator[duc
             added = [SYMBOL_OF_FILE] if "symbol" not in source.columns else []
             added += [FOLD_OF_FILE] if "/*/" in pattern and "fold" not in source.columns else []
             source.project(", ".join([*added, "* EXCLUDE (filename)"])).create_view(name)
+        for interval, pattern in house.store.patterns().items():
+            if f"raw_{interval}" not in without:
+                connection.execute(_raw_view(interval, pattern))
         yield connection
+
+
+def _raw_view(interval: str, pattern: str) -> str:
+    seconds = int(duration(interval).total_seconds())
+    return RAW.format(interval=interval, seconds=seconds, files=pattern.replace("'", "''"))
 
 
 def ask(house: House, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -62,14 +82,24 @@ def ask(house: House, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
 
 def _damaged(house: House) -> dict[str, DataError]:
     """What is wrong with a file of the table, by the table's name."""
+    lake, raw = house.workplace.lake, house.workplace.raw
+    mends = {path: (name, _mend(house, path)) for name, pattern in tables(house).items() for path in _files(lake, pattern)}
+    mends |= {
+        path: (f"raw_{interval}", store.mend(path))
+        for interval, pattern in house.store.patterns().items()
+        for path in _files(raw, pattern)
+    }
     found = {}
-    for name, pattern in tables(house).items():
-        for path in sorted(house.workplace.lake.glob(str(Path(pattern).relative_to(house.workplace.lake)))):
-            try:
-                verify(path, _mend(house, path))
-            except DataError as error:
-                found[name] = error
+    for path, (name, mend) in mends.items():
+        try:
+            verify(path, mend)
+        except DataError as error:
+            found[name] = error
     return found
+
+
+def _files(root: Path, pattern: str) -> list[Path]:
+    return sorted(root.glob(str(Path(pattern).relative_to(root))))
 
 
 def _mend(house: House, path: Path) -> str:

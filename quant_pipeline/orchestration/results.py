@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
@@ -12,6 +13,7 @@ import polars as pl
 
 from quant_pipeline.files import frame_hash
 from quant_pipeline.ledger import Ledger
+from quant_pipeline.orchestration.sketches import sketch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,15 +36,14 @@ def table_result(
     checks: Sequence[dg.AssetCheckResult] = (),
     extra: dict[str, Any] | None = None,
 ) -> Result:
-    """The frame with rows, date span of column `time`, dropped rows by reason, hash, preview and picture."""
+    """The frame with its picture, rows, figures of its own, date span of column `time`, dropped rows by reason, hash, preview."""
     digest = frame_hash(frame)
-    metadata: dict[str, Any] = {"dagster/row_count": frame.height, "columns": frame.width, "hash": digest[:16], **(extra or {})}
+    metadata: dict[str, Any] = pictures(figure) if figure else {}
+    metadata |= {"dagster/row_count": frame.height, **(extra or {}), "columns": frame.width, "hash": digest[:16]}
     if time and frame.height:
         metadata |= {"first": str(frame[time].min()), "last": str(frame[time].max())}
     if ledger:
         metadata |= ledger_metadata(ledger)
-    if figure:
-        metadata["picture"] = picture(figure)
     metadata["preview"] = dg.MetadataValue.md(markdown_table(frame.tail(PREVIEW_ROWS)))
     return dg.MaterializeResult(
         asset_key=list(key) if key else None,
@@ -62,11 +63,11 @@ def ledger_metadata(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def picture(figure: Figure) -> dg.MarkdownMetadataValue:
-    """A matplotlib figure as an inline PNG."""
+def pictures(figure: Figure) -> dict[str, dg.MarkdownMetadataValue]:
+    """A matplotlib figure as a sketch, which the UI shows at once, and as a PNG, which takes a click."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80, bbox_inches="tight")
-    return png_picture(buffer.getvalue())
+    return {"picture": dg.MetadataValue.md(sketch(figure)), "picture_in_full": png_picture(buffer.getvalue())}
 
 
 def markdown_table(frame: pl.DataFrame, columns: int = 12) -> str:
@@ -78,6 +79,12 @@ def markdown_table(frame: pl.DataFrame, columns: int = 12) -> str:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, list | dict):
+        return ", ".join(map(_cell, value))
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
     # a bar or a line break in a text would end its cell
     return f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).replace("|", "\\|").split())
 

@@ -13,6 +13,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from quant_pipeline.ledger import DOWN
 from quant_pipeline.monitoring.alerts import failure_message, outage_message
 from quant_pipeline.monitoring.troubles import Trouble, alike
+from quant_pipeline.orchestration.failures import reason
 from quant_pipeline.orchestration.slots import SYMBOL_TAG, TRAINING
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ TOLD = {
     dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.ASSET_MATERIALIZATION,
     dg.DagsterEventType.RUN_FAILURE,
 }  # fmt: skip
-OUR_ERRORS = "quant_pipeline.errors."
 
 
 def tell_runs(teller: Teller, instance: dg.DagsterInstance, since: datetime | None) -> datetime | None:
@@ -91,19 +91,11 @@ class _Run:
 
     def failure(self, event: DagsterEvent, at: datetime) -> Trouble:
         thing = f"{self.partition} {event.step_key or self.job}".strip()
-        reason = _reason(event)
-        text = failure_message(thing, self.job, self.id, reason)
+        error = event.step_failure_data.error if event.is_step_failure else None
+        said = reason(error) if error else event.message or ""
+        text = failure_message(thing, self.job, self.id, said)
         scope = self.scope(event.step_key)
-        return Trouble(f"{scope}/{self.id}", scope, alike(reason), "failed", thing, text, at)
-
-
-def _reason(event: DagsterEvent) -> str:
-    """What a failed step or run itself said, without Dagster's words around it."""
-    error = event.step_failure_data.error if event.is_step_failure else None
-    if error is None:
-        return event.message or ""
-    said: str = (error.cause or error).message.strip()
-    return said.partition(": ")[2] if said.startswith(OUR_ERRORS) else said
+        return Trouble(f"{scope}/{self.id}", scope, alike(said), "failed", thing, text, at)
 
 
 def _told_by_another(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:

@@ -134,6 +134,7 @@ class Runner:
         house: whose symbols.
         listen: hears of every stage; two threads call it.
         worker: a second process, which takes stages off this one's hands where they stand beside each other.
+        asked: tags that every run carries; see `origins`.
     """
 
     def __init__(
@@ -143,8 +144,9 @@ class Runner:
         house: House,
         listen: Listener = lambda _: None,
         worker: Worker | None = None,
+        asked: Mapping[str, str] | None = None,
     ) -> None:
-        self.instance, self.house, self.listen, self.worker = instance, house, listen, worker
+        self.instance, self.house, self.listen, self.worker, self.asked = instance, house, listen, worker, asked or {}
         self.job = defs.resolve_implicit_global_asset_job_def()
         self.graph = defs.resolve_asset_graph()
 
@@ -161,7 +163,7 @@ class Runner:
             place = self.house.workplace
             for folder in (place.shared, place.lake, place.bundles, place.reports):
                 sweep(folder)
-            moment = self._moment(symbol, reason)
+            moment = {**self.asked, **self._moment(symbol, reason)}
             for group in side_by_side(stages(self.house, symbol, until=until)):
                 orders = [self._order(stage, summary, moment, force=force or stage.always) for stage in group]
                 self._make_all(deque(orders), symbol)
@@ -244,7 +246,7 @@ class Runner:
                 partition_key=partition if partitioned else None,
                 asset_selection=list(keys),
                 run_id=run_id,
-                tags={**owner_tags(), **symbol_tag(partition), **(moment or {})},
+                tags={**owner_tags(), **symbol_tag(partition), **self.asked, **(moment or {})},
                 run_config=QUIET,
             )
         except dg.DagsterExecutionStepExecutionError as error:

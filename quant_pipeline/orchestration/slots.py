@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, PARTITION_NAME_TAG, PRIORITY_TAG
 
 from quant_pipeline.errors import BusyError
+from quant_pipeline.orchestration.origins import origin_tag
 from quant_pipeline.orchestration.owners import PID_TAG
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _OTHERS = {SLOT_TAG: "other"}
 
 def queue_tags(run: dg.DagsterRun) -> dict[str, str]:
     """Tags that a run gets when it enters the queue; what it already says stands."""
-    tags = {**_SLOTS.get(run.job_name, _OTHERS), **symbol_tag(run.tags.get(PARTITION_NAME_TAG))}
+    tags = {**_SLOTS.get(run.job_name, _OTHERS), **symbol_tag(run.tags.get(PARTITION_NAME_TAG)), **origin_tag(run)}
     return {name: value for name, value in tags.items() if name not in run.tags}
 
 

@@ -144,7 +144,7 @@ class DriftReport:
         for record in instance.fetch_materializations(drift, limit=1).records:
             if record.asset_materialization:
                 told = {name: value.value for name, value in record.asset_materialization.metadata.items()}
-                at, share = datetime.fromtimestamp(record.timestamp, UTC), float(str(told.get("share", 0.0)))
+                at, share = datetime.fromtimestamp(record.timestamp, UTC), float(str(told.get("drifted_share", 0.0)))
                 return cls(symbol, record.storage_id, at, bool(told["retrain"]), str(told["reason"]), share)
         return None
 

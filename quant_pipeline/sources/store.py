@@ -163,6 +163,11 @@ class RawStore:
                 digest.update(f"{interval}/{path.stem}:{content};".encode() if content else b"")
         return digest.hexdigest()
 
+    def patterns(self) -> dict[str, str]:
+        """Glob pattern of the files of each interval, of all symbols."""
+        intervals = sorted({path.parent.name for path in self.root.glob("*/[0-9]*/????-??.parquet")}, key=minutes)
+        return {interval: str(self.root / "*" / interval / "????-??.parquet") for interval in intervals}
+
     def folder(self, symbol: str, interval: str = "") -> Path:
         """Where the files of a symbol, or of one of its intervals, are."""
         return self.root / quote(symbol, safe="^=+") / interval
@@ -250,9 +255,13 @@ def _hash(bars: pl.DataFrame) -> str | None:
     return frame_hash(bars) if bars.height else None
 
 
+def mend(path: Path) -> str:
+    """The way out for a damaged file."""
+    return f"restore it from a backup, or delete the folder {path.parent} and ingest again"
+
+
 def _read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    mend = f"restore it from a backup, or delete the folder {path.parent} and ingest again"
-    return read_parquet(path, mend, columns)
+    return read_parquet(path, mend(path), columns)
 
 
 def _between(bars: pl.DataFrame, interval: str, start: datetime | None, end: datetime | None) -> pl.DataFrame:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
@@ -40,6 +42,95 @@ def test_every_asset_says_something_worth_seeing(records):
         "skill_report", "backtest", "drift_report", "feature_dictionary",
     }  # fmt: skip
     assert all(len(made.metadata) >= 3 for made in records.values())
+
+
+def test_every_picture_is_seen_without_a_click(records):
+    """The UI shows Markdown at once where it is shorter than 1,000 characters."""
+    for name, made in records.items():
+        if any("image/png" in str(value.value) for value in made.metadata.values()):
+            assert "![picture](<data:image/svg+xml," in made.metadata["picture"].value, name
+            assert len(made.metadata["picture"].value) < 1_000, name
+
+
+PLOTTED = {
+    "backtest": {"total_return_percent", "max_drawdown_percent", "turnover_per_year", "trades", "buy_and_hold_return_percent"},
+    "skill_report": {"out_of_fold_information_coefficient", "final_test_log_loss_gain_nats", "final_test_brier_score"},
+    "meta_learner": {"log_loss_nats", "prior_log_loss_nats", "log_loss_gain_nats", "best_model_log_loss_nats"},
+    "models/lightgbm": {"valid_log_loss_nats", "valid_log_loss_gain_nats", "rows_neutral"},
+    "bundle": {"final_test_information_coefficient", "final_test_log_loss_nats", "final_test_hit_rate_percent"},
+    "drift_report": {"drifted_share", "drifted_features", "psi_greatest", "psi_median"},
+    "signals": {"p_short", "p_neutral", "p_long", "expected_return_percent", "position_size", "confidence_percent"},
+    "regimes": {"log_likelihood", "time_in_regime_0_percent"},
+}
+
+
+@pytest.mark.parametrize(("name", "plotted"), PLOTTED.items())
+def test_what_a_person_would_plot_is_a_number(records, name, plotted):
+    kinds = {key: type(records[name].metadata.get(key)) for key in plotted}
+    assert set(kinds.values()) <= {dg.FloatMetadataValue, dg.IntMetadataValue}, kinds
+
+
+def test_models_are_scored_on_each_block_but_not_on_the_final_test_span(trained_home, records):
+    with trained_home.runner() as runner:
+        wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("oof_predictions"), asset_partitions=[fold_key(SYMBOL, "fold_01")])
+        made = runner.instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+    for model in ("lightgbm", "logistic"):
+        assert 0.5 < made.metadata[f"{model}_log_loss_nats"].value < 1.5
+        assert -1 < made.metadata[f"{model}_information_coefficient"].value < 1
+    assert not [key for key in records["oof_predictions"].metadata if "log_loss" in key]
+
+
+def test_numbers_of_the_page_are_those_of_the_tables(trained_home, records):
+    from quant_pipeline.orchestration.query import ask
+
+    house, told = trained_home.house(), {name: made.metadata for name, made in records.items()}
+    ((net,),) = ask(house, "select arg_max(net, known_at) from backtest")[1]
+    assert told["backtest"]["total_return_percent"].value == pytest.approx(100 * (net - 1), rel=1e-5)
+    chosen = "model = 'ensemble' and fold = 'holdout'"
+    rows = dict(ask(house, f"select metric, value from skill_report where {chosen}")[1])  # noqa: S608 - of this test
+    for metric, name in (("log_loss", "log_loss_nats"), ("ic", "information_coefficient"), ("brier", "brier_score")):
+        for asset in ("bundle", "skill_report"):
+            assert told[asset][f"final_test_{name}"].value == pytest.approx(rows[metric], rel=1e-5)
+    (signal,) = house.signals.read(SYMBOL)
+    assert told["signals"]["p_long"].value == pytest.approx(signal.p_long, rel=1e-5)
+    assert told["signals"]["newest_bar_age_minutes"].value >= 0
+
+
+REPRS = re.compile(
+    r"\b[A-Z]\w+\([a-z_]+=|datetime\.|<[\w.]+(:| object)|\{'|\['|\('|=True\b|=None\b|\bnan\b|\| (None|True|False) \|"
+)
+"""What Python writes of its objects: dataclasses, moments, enums, dicts, lists, its words for yes, no and nothing."""
+
+
+def test_no_metadata_description_or_message_shows_a_python_repr(trained_home):
+    with trained_home.runner() as runner:
+        told = {where: text for entry in _events(runner.instance) for where, text in _texts(entry)}
+        for key in runner.graph.get_all_asset_keys():
+            told[f"{key.to_user_string()}: description"] = runner.graph.get(key).description or ""
+    assert len(told) > 300
+    assert {where: text for where, text in told.items() if REPRS.search(text)} == {}
+
+
+def _events(instance: dg.DagsterInstance) -> Iterator[dg.EventLogEntry]:
+    kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+    for run in instance.get_runs():
+        for entry in instance.all_logs(run.run_id):
+            if entry.dagster_event is None or entry.dagster_event.event_type in kinds:
+                yield entry
+
+
+def _texts(entry: dg.EventLogEntry) -> Iterator[tuple[str, str]]:
+    """What a page shows of an event: our log lines, and the metadata of materializations and checks but for JSON and pictures."""
+    event = entry.dagster_event
+    if event is None:
+        yield f"log {entry.timestamp}", entry.user_message
+        return
+    data = event.event_specific_data
+    told = data.materialization if event.is_step_materialization else data
+    metadata, name = told.metadata, f"{told.asset_key.to_user_string()} {getattr(told, 'check_name', '')}{event.partition or ''}"
+    for key, value in metadata.items():
+        if not isinstance(value, dg.JsonMetadataValue | dg.PathMetadataValue) and "data:image" not in str(value.value):
+            yield f"{name}: {key}", str(value.value)
 
 
 def test_tables_tell_rows_and_bars_tell_their_ledger(records):

@@ -86,7 +86,7 @@ def test_a_wait_says_for_what_and_ends(bare_home, monkeypatch):
             with pytest.raises(BusyError, match=rf"pool source_simulated.*held for.*process {running[0].pid}") as caught:
                 runner.materialize([dg.AssetKey("raw_bars")], SYMBOL)
             waited = runner.instance.get_runs()[0]
-            told = [event.message for event in runner.instance.all_logs(waited.run_id) if "waits for" in event.message]
+            told = [event.message for event in runner.instance.all_logs(waited.run_id) if event.message.startswith("waits")]
             left = runner.instance.event_log_storage.get_concurrency_info("source_simulated").pending_steps
         assert "wait for that run or stop it" in str(caught.value)
     assert waited.status is STATUS.FAILURE

@@ -6,7 +6,7 @@ import polars as pl
 
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.orchestration.figures import MAX_POINTS, counts, lines, timeline
-from quant_pipeline.orchestration.results import markdown_table, picture, table_result
+from quant_pipeline.orchestration.results import markdown_table, pictures, table_result
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FRAME = pl.DataFrame(
@@ -48,6 +48,11 @@ def test_markdown_has_a_line_per_row_and_cuts_columns():
     assert text == ["| c0 | c1 | c2 |", "|---|---|---|", "| 0 | 1 | 2 |"]
 
 
+def test_cells_are_no_python():
+    text = markdown_table(pl.DataFrame({"at": [START], "ok": [True], "why": [["a", "b"]], "none": [None]})).splitlines()
+    assert text[2] == "| 2026-01-01 00:00 | yes | a, b |  |"
+
+
 def test_a_cell_cannot_break_its_table():
     text = markdown_table(pl.DataFrame({"reason": ["a | b\nc"]})).splitlines()
     assert text[2] == "| a \\| b c |"
@@ -58,7 +63,9 @@ def test_pictures_are_png_inside_the_page():
         {"fold": ["fold_00", "fold_00"], "role": ["train", "oof"], "start": [START, START], "end": [START.replace(day=2)] * 2}
     )
     for figure in (lines(FRAME, "at", ["x"], "x"), counts({"a": 1.0, "b": 0.5}, "n"), timeline(splits, "folds")):
-        assert picture(figure).value.startswith("![picture](data:image/png;base64,iVBOR")
+        told = pictures(figure)
+        assert told["picture_in_full"].value.startswith("![picture](data:image/png;base64,iVBOR")
+        assert "data:image/svg+xml" in told["picture"].value
 
 
 def test_long_lines_are_thinned():

@@ -280,7 +280,7 @@ def test_a_failed_run_of_the_pipeline_is_told_with_its_mend(bare_home, telegram)
 
 
 def drifted(instance: dg.DagsterInstance, *, retrain: bool, share: float = 0.0) -> None:
-    metadata = {"retrain": retrain, "reason": REASON, "share": share}
+    metadata = {"retrain": retrain, "reason": REASON, "drifted_share": share}
     instance.report_runless_asset_event(dg.AssetMaterialization("drift_report", partition=SYMBOL, metadata=metadata))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from quant_pipeline.config.experiment import HOLDOUT
+from quant_pipeline.config.experiment import HOLDOUT, SplitSettings
 from quant_pipeline.ensemble.meta import MetaFit
 from quant_pipeline.models.preparation.preparation import Preparation
 from quant_pipeline.orchestration.assets.common import described
@@ -71,11 +71,23 @@ def _bundle(house: House) -> dg.AssetsDefinition:
         return table_result(
             forecasts,
             time="decision_at",
-            extra={"bundle": folder.name, "folder": dg.MetadataValue.path(str(folder))},
+            extra=_told(folder, forecasts, labels, splits, house.experiment.splits),
             figure=lines(forecasts, "decision_at", ["p_short", "p_long"], f"{symbol}: the bundle on the final test span"),
         )
 
     return bundle
+
+
+def _told(
+    folder: Path, forecasts: pl.DataFrame, labels: pl.DataFrame, splits: pl.DataFrame, settings: SplitSettings
+) -> dict[str, Any]:
+    """Which bundle it is, and the skill of its forecasts of the final test span."""
+    from quant_pipeline.orchestration.scores import of_forecasts
+    from quant_pipeline.validation.splits import fold_rows
+
+    learned = labels[fold_rows(splits, HOLDOUT, labels, settings).train]["label"]
+    scores = of_forecasts(forecasts, labels, learned, "final_test_")
+    return {"bundle": folder.name, "folder": dg.MetadataValue.path(str(folder)), **scores}
 
 
 def _parts(house: House, names: list[str]) -> dict[str, dg.AssetIn]:
@@ -104,6 +116,7 @@ def _champion(house: House) -> dg.AssetsDefinition:
         bars: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.inference.build import Evidence, judge_challenger
+        from quant_pipeline.orchestration.measures import of_rule
 
         symbol = context.partition_key
         require_cleared(context.instance, symbol, feature_audit)
@@ -126,6 +139,7 @@ def _champion(house: House) -> dg.AssetsDefinition:
                 "live": holds.challenger if holds else "nothing",
                 "promoted": event.promoted,
                 "reason": event.reason,
+                **of_rule(event),
                 "history": dg.MetadataValue.md(markdown_table(history.tail(10))),
             },
         )

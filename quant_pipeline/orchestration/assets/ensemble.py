@@ -7,7 +7,7 @@ from quant_pipeline.config.experiment import HOLDOUT
 from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import fold_key, symbols
-from quant_pipeline.orchestration.results import Result, markdown_table, picture
+from quant_pipeline.orchestration.results import Result, markdown_table, pictures
 
 
 def ensemble_assets(house: House) -> list[dg.AssetsDefinition]:
@@ -39,7 +39,9 @@ def ensemble_assets(house: House) -> list[dg.AssetsDefinition]:
         splits: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.ensemble.fit import fit_ensemble
+        from quant_pipeline.ensemble.meta import STACK
         from quant_pipeline.orchestration.figures import counts
+        from quant_pipeline.orchestration.measures import of_stack
 
         final = fold_key(context.partition_key, HOLDOUT)
         rows = pl.concat(frame for key, frame in sorted(oof_predictions.items()) if key != final)
@@ -51,9 +53,10 @@ def ensemble_assets(house: House) -> list[dg.AssetsDefinition]:
             check_results=[_integrity(rows, labels, splits, house)],
             metadata={
                 "nested_rows": fit.nested.height,
+                **of_stack(losses, STACK, names),
                 "calibrator": fit.learner.calibrator.method,
                 "log_losses": dg.MetadataValue.md(markdown_table(fit.report)),
-                "picture": picture(counts(losses, "log-loss on the same out-of-sample rows, lower is better")),
+                **pictures(counts(losses, "log-loss on the same out-of-sample rows, lower is better")),
             },
         )
 

@@ -1,12 +1,12 @@
 """Group `models`: one asset per enabled model, and their out-of-fold predictions, in each symbol x fold."""
 
-from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from quant_pipeline.config.experiment import ModelSettings
+from quant_pipeline.config.experiment import HOLDOUT, ModelSettings
 from quant_pipeline.config.feature_sets import feature_set
 from quant_pipeline.models import registry
 from quant_pipeline.models.preparation.preparation import Preparation
@@ -58,6 +58,7 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
     ) -> Result:
         from quant_pipeline.models.fold import fit_model
         from quant_pipeline.models.preparation.fold import FoldTables
+        from quant_pipeline.orchestration.measures import of_fit
         from quant_pipeline.validation.splits import fold_rows
 
         _, fold = split_key(context.partition_key)
@@ -68,8 +69,7 @@ def _model(house: House, settings: ModelSettings) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             value=fitted,
             metadata={
-                **asdict(metrics),
-                "class_counts": list(metrics.class_counts),
+                **of_fit(metrics),
                 "features": len(fitted.columns),
                 "importance": dg.MetadataValue.md(markdown_table(importance)),
             },
@@ -105,17 +105,24 @@ def _oof(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.ensemble.oof import oof_frame
         from quant_pipeline.models.fold import predict_block
         from quant_pipeline.orchestration.figures import lines
+        from quant_pipeline.orchestration.scores import of_forecasts
         from quant_pipeline.validation.splits import fold_rows
 
         _, fold = split_key(context.partition_key)
-        block = labels[fold_rows(splits, str(fold), labels, house.experiment.splits).oof]
+        rows = fold_rows(splits, str(fold), labels, house.experiment.splits)
+        block, learned = labels[rows.oof], labels[rows.train]["label"]
         told = predict_block(features, bars, block, selection, {name: models[f"model_{name}"] for name in names})
         frame = pl.concat(
             oof_frame(said, timestamp=block["timestamp"], fold=str(fold), model=name) for name, said in told.items()
         )
-        first = frame.filter(pl.col("model") == names[0])
+        by_model = {name: frame.filter(pl.col("model") == name) for name in names}
+        # a look at the final test span is on record, and that is made with the bundle
+        scored = by_model if fold != HOLDOUT else {}
         return table_result(
-            frame, time="decision_at", figure=lines(first, "decision_at", ["p_short", "p_long"], f"{names[0]} on {fold}")
+            frame,
+            time="decision_at",
+            figure=lines(by_model[names[0]], "decision_at", ["p_short", "p_long"], f"{names[0]} on {fold}"),
+            extra=dict(chain(*(of_forecasts(said, block, learned, f"{name}_").items() for name, said in scored.items()))),
         )
 
     return oof_predictions

@@ -9,7 +9,7 @@ from quant_pipeline.orchestration.assets.common import described
 from quant_pipeline.orchestration.clearance import require_cleared
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.partitions import split_key, symbol_folds
-from quant_pipeline.orchestration.results import Result, markdown_table, picture
+from quant_pipeline.orchestration.results import Result, markdown_table, pictures
 
 
 def preparation_assets(house: House) -> list[dg.AssetsDefinition]:
@@ -43,6 +43,7 @@ def _regimes(house: House) -> dg.AssetsDefinition:
     ) -> Result:
         from quant_pipeline.models.preparation.fold import fit_regimes
         from quant_pipeline.orchestration.figures import lines
+        from quant_pipeline.orchestration.measures import numbers
         from quant_pipeline.validation.splits import fold_rows
 
         experiment, (symbol, fold) = house.experiment, split_key(context.partition_key)
@@ -54,9 +55,11 @@ def _regimes(house: House) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             value=fitted,
             metadata={
-                "log_likelihood": fitted.log_likelihood,
-                "stationary": [float(share) for share in fitted.stationary],
-                "picture": picture(figure),
+                **numbers(
+                    log_likelihood=fitted.log_likelihood,
+                    **{f"time_in_regime_{state}_percent": share for state, share in enumerate(fitted.stationary)},
+                ),
+                **pictures(figure),
             },
         )
 
@@ -105,7 +108,7 @@ def _selection(house: House) -> dg.AssetsDefinition:
             metadata={
                 "candidates": report.height,
                 "chosen": len(chosen.columns),
-                "picture": picture(counts(reasons, f"{symbol}, {fold}: what became of the features")),
+                **pictures(counts(reasons, f"{symbol}, {fold}: what became of the features")),
                 "report": dg.MetadataValue.md(markdown_table(report.filter("kept").sort("mda", descending=True).head(25))),
             },
         )

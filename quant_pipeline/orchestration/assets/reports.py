@@ -60,7 +60,9 @@ def _skill(house: House) -> dg.AssetsDefinition:
         **rungs: pl.DataFrame,
     ) -> Result:
         from quant_pipeline.backtest.skill_report import render
-        from quant_pipeline.inference.evidence import Market, Tested, skill_inputs
+        from quant_pipeline.inference.evidence import ENSEMBLE, Market, Tested, skill_inputs
+        from quant_pipeline.orchestration.figures import counts
+        from quant_pipeline.orchestration.measures import of_skill
         from quant_pipeline.validation.holdout_log import read_test_uses
 
         symbol, instrument = context.partition_key, house.symbol(context.partition_key)
@@ -73,13 +75,21 @@ def _skill(house: House) -> dg.AssetsDefinition:
         page = house.publish(symbol, "skill_report", report.html, report.png)
         return table_result(
             report.table,
+            figure=counts(_out_of_fold(report.table), "rank IC on all folds together"),
             extra={
                 "page": dg.MetadataValue.url(page_url(page, house.workplace.pages)),
                 "summary": png_picture(report.png),
+                **of_skill(report.table, ENSEMBLE),
             },
         )
 
     return skill_report
+
+
+def _out_of_fold(skill: pl.DataFrame) -> dict[str, float]:
+    """The rank correlation of each model of a skill table, on all folds together."""
+    rows = skill.filter(pl.col("kind") == "model", pl.col("fold") == "all", pl.col("metric") == "ic")
+    return dict(rows.select("model", "value").drop_nulls().sort("value", descending=True).iter_rows())
 
 
 def _backtest(house: House) -> dg.AssetsDefinition:
@@ -105,6 +115,7 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         from quant_pipeline.inference.decision import decide_all
         from quant_pipeline.inference.evidence import Tested
         from quant_pipeline.orchestration.figures import lines
+        from quant_pipeline.orchestration.measures import of_equity
 
         instrument = house.symbol(context.partition_key)
         tested = Tested([], meta_learner, bundle, house.experiment.splits)
@@ -113,7 +124,6 @@ def _backtest(house: House) -> dg.AssetsDefinition:
         span = bars.filter(pl.col("timestamp") >= forecasts["decision_at"].min())
         made = run_backtest(decide_all(forecasts, house.experiment.signal, instrument.risk), span, instrument.costs, path=path)
         equity = made.equity.with_columns(buy_and_hold=buy_and_hold(span, instrument.costs, path=path).equity["net"])
-        found = statistics(made)
         figure = lines(
             equity, "known_at", ["net", "gross", "buy_and_hold"], f"{context.partition_key}: equity of the decision rule"
         )
@@ -122,8 +132,7 @@ def _backtest(house: House) -> dg.AssetsDefinition:
             time="known_at",
             figure=figure,
             extra={
-                "statistics": dg.MetadataValue.text(str(found)),
-                "trades": made.trades.height,
+                **of_equity(statistics(made), equity["buy_and_hold"][-1] - 1),
                 "record": tested.record or "every out-of-sample row",
             },
         )
@@ -145,6 +154,7 @@ def _gallery(house: House) -> dg.AssetsDefinition:
     def pattern_gallery(context: dg.AssetExecutionContext, house: dg.ResourceParam[House], bars: pl.DataFrame) -> Result:
         from quant_pipeline.backtest.gallery import render_gallery
         from quant_pipeline.features.patterns.catalogue import detections, patterns
+        from quant_pipeline.orchestration.figures import counts
 
         symbol = context.partition_key
         events = detections(bars, house.experiment.primary)
@@ -153,9 +163,11 @@ def _gallery(house: House) -> dg.AssetsDefinition:
             events, bars, meanings, symbol=symbol, simulated=house.source.simulated, facts=house.provenance(symbol)
         )
         page = house.publish(symbol, "pattern_gallery", gallery.html, gallery.png)
+        seen = events["pattern"].value_counts().sort(["count", "pattern"], descending=[True, False]).head(15)
         return table_result(
             events.drop("points"),
             time="known_at",
+            figure=counts(dict(seen.iter_rows()), "the most frequent patterns"),
             extra={
                 "page": dg.MetadataValue.url(page_url(page, house.workplace.pages)),
                 "summary": png_picture(gallery.png),
@@ -215,6 +227,7 @@ def _drift(house: House) -> dg.AssetsDefinition:
     def drift_report(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
         from quant_pipeline.inference.evidence import measure_drift
         from quant_pipeline.orchestration.figures import counts
+        from quant_pipeline.orchestration.measures import of_drift
 
         symbol = context.partition_key
         found = measure_drift(
@@ -231,7 +244,7 @@ def _drift(house: House) -> dg.AssetsDefinition:
             extra={
                 "retrain": found.decision.retrain,
                 "reason": found.decision.reason,
-                "share": found.summary.share,
+                **of_drift(found.table, found.summary.share),
                 "worst": dg.MetadataValue.md(markdown_table(found.table.head(10))),
             },
         )

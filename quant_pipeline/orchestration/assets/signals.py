@@ -27,6 +27,7 @@ def signal_assets(house: House) -> list[dg.AssetsDefinition]:
     def signals(context: dg.AssetExecutionContext, house: dg.ResourceParam[House]) -> Result:
         from quant_pipeline.inference.schedule import decision_time
         from quant_pipeline.orchestration.hours import answer, answers
+        from quant_pipeline.orchestration.measures import of_signal
 
         symbol, told, down = context.partition_key, told_decisions(context), sources_down(context, live_inputs(house))
         if told:
@@ -41,7 +42,7 @@ def signal_assets(house: House) -> list[dg.AssetsDefinition]:
                 "outcome": ", ".join(outcomes) or "unchanged",
                 "down": down,
                 "status": kept.status,
-                "action": kept.action,
+                **of_signal(kept),
                 "reason": kept.reason,
                 "as_of": str(kept.as_of),
                 "signal": dg.MetadataValue.json(kept.model_dump(mode="json")),
