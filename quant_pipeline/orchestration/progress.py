@@ -97,7 +97,8 @@ class ProgressView:
         """Bring the first line up to date: what is made of all that has to be, the time left, kernels that are compiled."""
         total = sum(self._left.values())
         made = int(sum(task.completed for task in self.progress.tasks if task.fields["now"] != REUSED and task.id != self._whole))
-        now = COMPILES if self._compiling.now() else self._remaining.told(made, total)
+        compiling = made < total and self._compiling.now()
+        now = COMPILES if compiling else self._remaining.told(made, total)
         self.progress.update(self._whole, completed=made, total=total, now=now)
 
     def _follow(self, run_id: str, task: TaskID, stop: threading.Event) -> None:

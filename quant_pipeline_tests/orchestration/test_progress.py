@@ -69,6 +69,13 @@ def test_compiling_is_told_while_it_lasts(monkeypatch, tmp_path):
     assert view.progress.tasks[0].fields["now"] == "compiling kernels (first run only)"
 
 
+def test_what_is_done_compiles_no_more(monkeypatch, tmp_path):
+    monkeypatch.setattr(progress.jit, "KERNELS", tmp_path)
+    stages = [Stage(name, (), "GC=F") for name in SIZES]
+    _, view = shown(*(StageEvent(stage, KEYS, "run-1", done) for stage in stages for done in (False, True)))
+    assert view.progress.tasks[0].fields["now"] == ""
+
+
 def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.001)
     seen, counted = threading.Event(), []

@@ -65,8 +65,8 @@ def test_a_signal_to_act_on_comes_with_its_prices(bare_home, telegram):
         write(bare_home.house(), 0, action=-1, position_size=1.5, equity_share=0.1, decision_at=TEN)
         looked(bare_home, runner.instance, 0)
     (text,) = telegram
-    assert text.startswith("SIMULATED BTC-USD: SELL 1.50 units, 10.0 % of equity\ndecided 2026-11-18 10:00 UTC at ")
-    assert ", stop " in text
+    assert text.startswith("SIMULATED BTC-USD: SELL\n1.50 units, 10.0 % of equity\ndecided 2026-11-18 10:00 UTC\nprice then ")
+    assert "\nstop " in text
     assert "else out by 2026-11-18 1" in text
 
 
@@ -81,7 +81,7 @@ def test_hours_that_say_nothing_are_one_message_and_their_end_another(bare_home,
         for hour in range(5):
             write(bare_home.house(), hour, "stale", f"the newest bar closed {hour} h ago")
             looked(bare_home, instance, hour)
-        assert [text.splitlines()[0] for text in telegram] == ["SIMULATED BTC-USD: NO SIGNAL, the bars are too old"]
+        assert [text.splitlines()[:2] for text in telegram] == [["SIMULATED BTC-USD: NO SIGNAL", "the bars are too old"]]
         write(bare_home.house(), 5)
         looked(bare_home, instance, 5)
     over = "OVER BTC-USD signals, after 5 h 6 min\n5 times stale\n2026-11-18 10:00 to 14:00 UTC"
@@ -258,14 +258,14 @@ def test_a_training_and_its_own_run_fail_with_one_message(runs, telegram):
 def test_an_outage_inside_a_run_that_succeeds_is_told_once_and_its_end(runs, telegram):
     for at in range(3):
         runs.run(notes={"partial": True, "problems": [f"1m: timed out at 10:{at}", "15m: timed out"]})
-    assert telegram == ["OUTAGE BTC-USD raw_bars: not all data came\n1m: timed out at 10:0\nand 1 more"]
+    assert telegram == ["OUTAGE BTC-USD raw_bars\nnot all data came\n1m: timed out at 10:0\nand 1 more"]
     runs.run(notes={"partial": False, "problems": []})
     assert telegram[1].startswith("OVER BTC-USD raw_bars, after less than 1 min\n3 times outage")
     runs.run(notes={"down": "FRED: found no answer"})
-    assert telegram[2] == "OUTAGE BTC-USD raw_bars: not all data came\nFRED: found no answer"
+    assert telegram[2] == "OUTAGE BTC-USD raw_bars\nnot all data came\nFRED: found no answer"
     runs.run(notes={})
     runs.run(notes={"down": {"ETH-USD": "no answer", "SPY": "no answer"}})
-    assert telegram[4] == "OUTAGE BTC-USD raw_bars: not all data came\nETH-USD: no answer\nand 1 more"
+    assert telegram[4] == "OUTAGE BTC-USD raw_bars\nnot all data came\nETH-USD: no answer\nand 1 more"
 
 
 def test_a_failed_run_of_the_pipeline_is_told_with_its_mend(bare_home, telegram):
@@ -368,7 +368,7 @@ def test_drift_alarms_and_retrainings_are_told_with_their_reason_and_their_end(b
             for _ in range(2):
                 cursor = evaluate(house, instance, "drift_retrain", cursor).cursor
     assert telegram[:2] == [
-        f"SIMULATED BTC-USD: DRIFT, a retraining is asked for\n{REASON}", f"SIMULATED BTC-USD: DRIFT, no retraining\n{REASON}",
+        f"SIMULATED BTC-USD: DRIFT\na retraining is asked for\n{REASON}", f"SIMULATED BTC-USD: DRIFT\nno retraining\n{REASON}",
     ]  # fmt: skip
     assert telegram[2].startswith("OVER BTC-USD drift, after less than 1 min\nonce retraining, 2 times alarm")
     assert len(telegram) == 3
