@@ -14,6 +14,7 @@ from typing import Self
 import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from quant_pipeline import jit
 from quant_pipeline.files import refused_by_disk
@@ -45,7 +46,7 @@ class ProgressView:
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[now]}"),
+            TextColumn("[dim]{task.fields[now]}", table_column=Column()),  # of more than one line where the screen is narrow
             console=console,
             disable=not console.is_terminal,
         )

@@ -111,6 +111,17 @@ def test_a_wait_is_shown_with_what_it_is_for(monkeypatch):
         assert shown_now.wait(10)
 
 
+def test_a_long_wait_is_told_whole_beside_the_count_on_a_screen_of_eighty_columns():
+    console, words = Console(file=io.StringIO(), width=80), "waits for the pool encoder, held by hourly_inference of GC=F"
+    view = ProgressView(Instance(), console, SIZES)
+    view.progress.add_task("train fold_00", total=24, now=words)
+    console.print(view.progress.get_renderable())
+    *_, line, more = console.file.getvalue().splitlines()
+    assert "train fold_00" in line
+    assert "0/24" in line
+    assert f"{line} {more}".split()[-len(words.split()) :] == words.split()
+
+
 @pytest.mark.parametrize(("error", "raised"), [(sqlite3.OperationalError("disk I/O error"), False), (ZeroDivisionError(), True)])
 def test_a_full_disk_ends_the_watch_in_silence_for_the_run_tells_of_it(monkeypatch, error, raised):
     def fail(*_: object, **__: object) -> None:
