@@ -13,7 +13,8 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from quant_pipeline.ledger import DOWN
 from quant_pipeline.monitoring.alerts import failure_message, outage_message
 from quant_pipeline.monitoring.troubles import Trouble, alike
-from quant_pipeline.orchestration.slots import SYMBOL_TAG, TRAINING
+from quant_pipeline.orchestration.partitions import spelled
+from quant_pipeline.orchestration.slots import SYMBOL_TAG, TRAINING, job_told
 
 if TYPE_CHECKING:
     from dagster._core.events import DagsterEvent
@@ -90,9 +91,10 @@ class _Run:
         return f"run/{self.partition}/{step or self.job}"
 
     def failure(self, event: DagsterEvent, at: datetime) -> Trouble:
-        thing = f"{self.partition} {event.step_key or self.job}".strip()
+        job = job_told(self.job)
+        thing = f"{spelled(self.partition)} {event.step_key or job}".strip()
         reason = _reason(event)
-        text = failure_message(thing, self.job, self.id, reason)
+        text = failure_message(thing, job, self.id, reason)
         scope = self.scope(event.step_key)
         return Trouble(f"{scope}/{self.id}", scope, alike(reason), "failed", thing, text, at)
 

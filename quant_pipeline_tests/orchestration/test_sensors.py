@@ -56,7 +56,7 @@ def test_actionable_alone_leaves_hold_to_the_ui(bare_home, telegram):
         write(bare_home.house(), 1, action=1, position_size=1.5)
         looked(bare_home, instance, 1, signal={"alert": "actionable"})
     assert len(telegram) == 1
-    assert "BUY 1.50 units" in telegram[0]
+    assert "BUY\n1.50 units" in telegram[0]
 
 
 def test_a_signal_to_act_on_comes_with_its_prices(bare_home, telegram):
@@ -101,7 +101,7 @@ def test_each_status_and_each_reason_of_a_failure_is_told(bare_home, telegram):
         for hour, (status, reason) in enumerate(rows):
             write(bare_home.house(), hour, status, reason)
             looked(bare_home, instance, hour)
-    assert [text.splitlines()[2] for text in telegram] == ["old", "no column a", "no column b", "none"]
+    assert [text.splitlines()[3] for text in telegram] == ["old", "no column a", "no column b", "none"]
 
 
 def test_missed_hours_made_up_after_the_newest_are_one_message(bare_home, telegram):
@@ -237,6 +237,18 @@ def test_a_run_whose_process_died_is_told_as_it_was_buried(runs, telegram):
     runs.instance.report_run_failed(run, "its process 77 ended without a word")
     runs.look()
     assert telegram == [f"FAILED BTC-USD train_symbol\nits process 77 ended without a word\ntrain_symbol, run {run.run_id[:8]}"]
+
+
+def test_a_killed_fold_of_a_run_in_the_shell_is_named_as_a_person_would(runs, telegram):
+    job = dg.GraphDefinition(name="none", node_defs=[]).to_job(name="__ASSET_JOB")
+    tags = {"dagster/partition": f"fold_00|{SYMBOL}"}
+    run = runs.instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    runs.instance.report_run_failed(run, "its process 77 ended without a word")
+    runs.look()
+    (text,) = telegram
+    assert text.splitlines() == [
+        "FAILED BTC-USD/fold_00 asset_job", "its process 77 ended without a word", f"asset_job, run {run.run_id[:8]}",
+    ]  # fmt: skip
 
 
 def test_a_training_and_its_own_run_fail_with_one_message(runs, telegram):
