@@ -351,6 +351,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def content_hash(path: Path) -> str:
+    """Hex digest of a file's bytes, or of the names and bytes of all files in a folder."""
+    if path.is_file():
+        return sha256(path)
+    inner = sorted(file for file in path.rglob("*") if file.is_file())
+    told = [f"{file.relative_to(path).as_posix()} {sha256(file)}" for file in inner]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
 def frame_hash(frame: pl.DataFrame) -> str:
     """Hex digest of a frame's columns, dtypes and values; equal frames give equal digests."""
     digest = hashlib.sha256(str(list(zip(frame.columns, map(str, frame.dtypes), strict=True))).encode())

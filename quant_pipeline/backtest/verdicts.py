@@ -83,10 +83,10 @@ def tone(row: Mapping[str, Any]) -> Tone:
     return "above" if higher else "below" if lower else "chance"
 
 
-def share(row: Mapping[str, Any]) -> str:
-    """The share of the reachable with its interval, in words; `row` has one."""
+def share(row: Mapping[str, Any], of: str = "") -> str:
+    """The share of the reachable with its interval, in words; `row` has one, and `of` says of what it is."""
     ends = [f"{row[name]:.0%}" for name in ("share_low", "share_high") if row[name] is not None]
-    words = f"{row['share_of_reachable']:.0%} ({' to '.join(ends) or 'no bounds'})"
+    words = f"{row['share_of_reachable']:.0%}{of} ({' to '.join(ends) or 'no bounds'})"
     lucky = "; above 100% is the luck of this sample" if row["share_of_reachable"] > 1 else ""
     return f"{words.replace('-', MINUS)}{lucky}"
 
@@ -211,7 +211,7 @@ def _beside(row: Mapping[str, Any]) -> str:
     said = []
     if row["share_of_reachable"] is not None:
         best = number(row["reachable"], "ic")
-        said.append(f"It reaches {share(row)} of the best reachable rank IC ({best}) of this simulated market.")
+        said.append(f"It reaches {share(row, f' of the best reachable rank IC ({best}) of this simulated market')}.")
     if row["naive"] is not None:
         naive = row["naive_model"].removeprefix("naive: ")
         said.append(f"The best naive model ({naive}) has {number(row['naive'], 'ic')} on the same rows.")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from quant_pipeline.cli.options import BarsOption, CsvOption, ExperimentOption, JsonOption, ProfileOption, SymbolArgument
 from quant_pipeline.cli.output import caution, show
 from quant_pipeline.cli.place import choose, open_house
 from quant_pipeline.cli.shell import app, console, examples, guarded
+from quant_pipeline.orchestration.tables import say
 
 
 @app.command(epilog=examples("quant report GC=F", "quant report GC=F --experiment mine.yaml", "quant report GC=F --csv"))
@@ -34,7 +35,7 @@ def report(
         caution(house, symbol)
     title, rows, page = skill_rows(house, symbol)
     if show(rows, title, as_json=as_json, as_csv=as_csv, figures=skill_figures(house, symbol)):
-        console.print(f"report: {escape(place_of(house, page))}", highlight=False, soft_wrap=True)
+        say(console, Text(f"report page:\n{place_of(house, page)}"))
 
 
 @app.command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from quant_pipeline.cli.options import (
     AsOfOption,
@@ -19,6 +19,7 @@ from quant_pipeline.cli.options import (
 from quant_pipeline.cli.output import show
 from quant_pipeline.cli.place import choose, meant_from_here, open_house, open_works
 from quant_pipeline.cli.shell import app, console, examples, guarded
+from quant_pipeline.orchestration.tables import say
 
 
 @app.command(epilog=examples("quant compare default mine.yaml", "quant compare calm.yaml bold.yaml --symbol BTC-USD"))
@@ -40,7 +41,7 @@ def compare(
     choose(profile, None, bars)
     title, rows, notes = side_by_side(open_house(), load_experiment(one), load_experiment(other), symbol)
     if show(rows, title, as_json=as_json, as_csv=as_csv):
-        console.print(*map(escape, notes), sep="\n", highlight=False, soft_wrap=True)
+        say(console, Text("\n".join(notes)))
 
 
 @app.command(epilog=examples("quant champions GC=F", "quant champions GC=F --experiment mine.yaml"))
@@ -87,4 +88,4 @@ def promote(
     house, _, instance = open_works()
     event = promote_by_hand(house, instance, symbol, chosen, reason)
     told = f"live for {symbol} since {event.since:%Y-%m-%d %H:%M} UTC: {event.challenger} ({event.reason})"
-    console.print(escape(told), highlight=False, soft_wrap=True)
+    say(console, Text(told))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from quant_pipeline.cli.options import (
     AsOfOption,
@@ -21,6 +22,7 @@ from quant_pipeline.cli.options import (
 from quant_pipeline.cli.output import caution, real_console, show
 from quant_pipeline.cli.place import choose, open_house, open_works
 from quant_pipeline.cli.shell import app, console, examples, guarded
+from quant_pipeline.orchestration.tables import say
 
 if TYPE_CHECKING:
     from quant_pipeline.orchestration.house import House
@@ -44,9 +46,9 @@ def work(name: str, symbol: str, until: str, *, force: bool) -> None:
     def listen(event: StageEvent) -> None:
         view.listen(event)
         if event.done and event.stage.name == "ingest" and (told := absent_rungs(house, symbol)):
-            screen.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+            say(screen, Text(told, "yellow"))
         if event.done and event.stage.name == "features":
-            screen.print(*map(escape, ledger_lines(house, symbol)), sep="\n", highlight=False, soft_wrap=True)
+            say(screen, Text("\n".join(ledger_lines(house, symbol))))
 
     with ExitStack() as open_until_done:
         enter = open_until_done.enter_context
@@ -176,4 +178,4 @@ def _conclude(symbol: str, *, signal: bool) -> None:
     house = open_house()
     caution(house, symbol)
     for sentence in closing(house, symbol, signal=signal):
-        console.print(sentence, highlight=False, soft_wrap=not console.is_terminal)
+        say(console, sentence)

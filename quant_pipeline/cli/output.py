@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from quant_pipeline.cli.shell import console
 from quant_pipeline.errors import ConfigError
 from quant_pipeline.orchestration import tables
+from quant_pipeline.orchestration.tables import say
 
 if TYPE_CHECKING:
     from quant_pipeline.orchestration.house import House
@@ -54,9 +55,9 @@ def caution(house: House, symbol: str) -> None:
     from quant_pipeline.orchestration.showing import warnings
 
     for line in warnings(house, symbol):
-        console.print(f"[bold red]{escape(line)}[/]", highlight=False, soft_wrap=True)
+        say(console, Text(line, "bold red"))
     if told := nothing_live(house, symbol):
-        console.print(f"[yellow]{escape(told)}[/]", highlight=False, soft_wrap=True)
+        say(console, Text(told, "yellow"))
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from typing import Annotated, ParamSpec
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from quant_pipeline.cli.stopping import Stops
 from quant_pipeline.errors import QuantError
 from quant_pipeline.files import refused_by_disk
+from quant_pipeline.orchestration.tables import say
 
 
 def paragraphs(*lines: str) -> str:
@@ -87,5 +88,5 @@ def _refuse(error: BaseException) -> None:
     ours = error if isinstance(error, QuantError) else refused_by_disk(error)
     if ours is not None:
         told = " ".join(str(ours).split())
-        console.print(f"[bold red]{type(ours).__name__}[/]: {escape(told)}", highlight=False, soft_wrap=True)
+        say(console, Text.assemble((type(ours).__name__, "bold red"), f": {told}"))
         raise typer.Exit(1) from None

@@ -13,6 +13,7 @@ from quant_pipeline.cli.options import BarsOption, CsvOption, ExperimentOption, 
 from quant_pipeline.cli.output import show
 from quant_pipeline.cli.place import choose
 from quant_pipeline.cli.shell import app, console, examples, guarded
+from quant_pipeline.orchestration.tables import say
 
 STATES = {True: Text("ok", "green"), False: Text("wrong", "red")}
 
@@ -50,7 +51,7 @@ def ui(
     from quant_pipeline.orchestration.web import address, serving, supervise
 
     choose(profile, experiment, bars)
-    console.print(f"Dagster UI on http://127.0.0.1:{port}, report pages on {address()} (Ctrl-C stops both)", soft_wrap=True)
+    say(console, Text(f"Dagster UI on http://127.0.0.1:{port}, report pages on {address()} (Ctrl-C stops both)"))
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
     with serving(workplace().pages):
         raise typer.Exit(supervise(command))

@@ -1,4 +1,7 @@
-"""What alerts say: the fact first, then what a person needs to judge it, in words with units, on one screen of a phone."""
+"""What alerts say: the fact first, then what a person needs to judge it, in words with units, on one screen of a phone.
+
+A fact a line, none wider than a phone (about 38 characters); only reasons run over several.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
 LONGEST_REASON = 500  # characters: half a phone's screen; the rest is in the UI
 _VERBS = {1: "BUY", 0: "HOLD", -1: "SELL"}
 _SILENT = {
@@ -102,22 +106,25 @@ def signal_message(signal: SignalFacts, plan: Plan | None = None) -> str:
     """The text of a signal.
 
     Example:
-        SIMULATED GC=F: BUY 1.42 units, 14.2 % of equity
-        decided 2026-11-16 14:00 UTC at 4,012.3
-        enter at the open of 2026-11-16 14:00 UTC
-        target 4,040.1 (+0.69 %), stop 3,995 (-0.43 %)
+        SIMULATED GC=F: BUY
+        1.42 units, 14.2 % of equity
+        decided 2026-11-16 14:00 UTC
+        price then 4,012.3
+        entry: open of 2026-11-16 14:00 UTC
+        target 4,040.1 (+0.69 %)
+        stop 3,995 (-0.43 %)
         else out by 2026-11-16 19:00 UTC
-        chances: up 64 %, neither 24 %, down 12 %
+        up 64 %, neither 24 %, down 12 %
         long pays +0.12 % net …
         bundle gc-3f2a91
     """
     head = f"{_label(simulated=signal.simulated)}{signal.symbol}: "
     if signal.status != "ok":
-        said = f"{head}NO SIGNAL, {_SILENT.get(signal.status, signal.status)}"
-        return "\n".join([said, f"due {_moment(signal.as_of)}", shortened(signal.reason), "no position is taken"])
-    size = f" {signal.position_size:.2f} units, {100 * signal.equity_share:.1f} % of equity" if signal.action else ""
-    price = f" at {_price(plan.price)}" if plan else ""
-    lines = [f"{head}{_VERBS[signal.action]}{size}", f"decided {_moment(signal.as_of)}{price}"]
+        why = _SILENT.get(signal.status, signal.status)
+        return _text(f"{head}NO SIGNAL", why, f"due {_moment(signal.as_of)}", shortened(signal.reason), "no position is taken")
+    size = [f"{signal.position_size:.2f} units, {100 * signal.equity_share:.1f} % of equity"] if signal.action else []
+    lines = [f"{head}{_VERBS[signal.action]}", *size, f"decided {_moment(signal.as_of)}"]
+    lines += [f"price then {_price(plan.price)}"] if plan else []
     lines += _trade(signal, plan) if signal.action else []
     lines += [*_chances(signal), shortened(signal.reason)]
     if signal.breakers:
@@ -125,24 +132,24 @@ def signal_message(signal: SignalFacts, plan: Plan | None = None) -> str:
     if signal.fallback:
         lines.append(f"answered by {signal.fallback} alone, the ensemble failed")
     lines.append(f"bundle {signal.bundle_id}" if signal.bundle_id else "no bundle")
-    return "\n".join(lines)
+    return _text(*lines)
 
 
 def failure_message(thing: str, job: str, run_id: str, reason: str) -> str:
     """The text of a failure: what failed, the reason of the failing step itself, and where to look."""
-    return f"FAILED {thing}\n{shortened(reason.strip() or 'no message')}\n{job}, run {run_id[:8]}"
+    return _text(f"FAILED {thing}", shortened(reason.strip() or "no message"), f"{job}, run {run_id[:8]}")
 
 
 def outage_message(thing: str, problems: Sequence[str]) -> str:
     """The text of an outage: what did not come, with the first of its problems."""
-    more = f"\nand {len(problems) - 1} more" if len(problems) > 1 else ""
-    return f"OUTAGE {thing}: not all data came\n{shortened(problems[0])}{more}"
+    more = [f"and {len(problems) - 1} more"] if len(problems) > 1 else []
+    return _text(f"OUTAGE {thing}", "not all data came", shortened(problems[0]), *more)
 
 
 def drift_message(symbol: str, reason: str, *, retrain: bool, simulated: bool = False) -> str:
     """The text of a drift alarm: whether a retraining follows, and why."""
     follows = "a retraining is asked for" if retrain else "no retraining"
-    return f"{_label(simulated=simulated)}{symbol}: DRIFT, {follows}\n{shortened(reason)}"
+    return _text(f"{_label(simulated=simulated)}{symbol}: DRIFT", follows, shortened(reason))
 
 
 def shortened(text: str) -> str:
@@ -153,24 +160,29 @@ def shortened(text: str) -> str:
     return f"{text[: LONGEST_REASON - tail - 3]} … {text[-tail:]}"
 
 
+def _text(*lines: str) -> str:
+    """The lines of a message, in which no per cent sign is parted from its number."""
+    return "\n".join(lines).replace(" %", f"{NO_BREAK}%")
+
+
 def _label(*, simulated: bool) -> str:
     return "SIMULATED " if simulated else ""
 
 
 def _trade(signal: SignalFacts, plan: Plan | None) -> list[str]:
     """Entry and exits of a signal that acts."""
-    lines = [f"enter at the open of {_moment(signal.entry_from)}"] if signal.entry_from else []
+    lines = [f"entry: open of {_moment(signal.entry_from)}"] if signal.entry_from else []
     if plan is None:
         return lines
     target, stop = (f"{_price(price)} ({100 * (price / plan.price - 1):+.2f} %)" for price in (plan.target, plan.stop))
     expiry = [f"else out by {_moment(plan.expires_at)}"] if plan.expires_at else []
-    return [*lines, f"target {target}, stop {stop}", *expiry]
+    return [*lines, f"target {target}", f"stop {stop}", *expiry]
 
 
 def _chances(signal: SignalFacts) -> list[str]:
     parts = (("up", signal.p_long), ("neither", signal.p_neutral), ("down", signal.p_short))
     told = [f"{name} {100 * value:.0f} %" for name, value in parts if value is not None]
-    return [f"chances: {', '.join(told)}"] if told else []
+    return [", ".join(told)] if told else []
 
 
 def _moment(at: datetime) -> str:

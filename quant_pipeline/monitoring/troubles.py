@@ -134,9 +134,10 @@ def alike(text: str) -> str:
 
 
 def span(first: datetime, last: datetime) -> str:
-    """Two moments in words, the day of the second only where it is another."""
-    day = "" if first.date() == last.date() else f"{last:%Y-%m-%d} "
-    return f"{first:%Y-%m-%d %H:%M} to {day}{last:%H:%M} UTC"
+    """Two moments in words, of the second only what is another."""
+    begun, ended = f"{first:%Y-%m-%d %H:%M}", f"{last:%Y-%m-%d %H:%M}"
+    until = "" if begun == ended else f" to {ended if first.date() != last.date() else ended[11:]}"
+    return f"{begun}{until} UTC"
 
 
 def length(time: timedelta) -> str:

@@ -28,7 +28,7 @@ def closing(house: House, symbol: str, *, signal: bool) -> list[Text]:
     page, report = place_of(house, skill_page(house, symbol)), command(f"quant report '{symbol}'")
     predict = command(f"quant predict '{symbol}'")
     after = "" if signal else f"`{predict}` makes the signal of the newest bar, "
-    return [*said, Text(f"Next: {after}`{report}` shows the whole table; the report page is {page}.")]
+    return [*said, Text(f"Next: {after}`{report}` shows the whole table; the report page is\n{page}")]
 
 
 def _verdict(house: House, symbol: str) -> Text:
@@ -62,5 +62,5 @@ def signal_sentence(signal: Signal) -> Text:
 
 
 def place_of(house: House, page: Path) -> str:
-    """A report page's file, and its address while `quant ui` runs."""
-    return f"{page} ({page_url(page, house.workplace.pages.absolute())} while `quant ui` runs)"
+    """A report page's file, and its address while `quant ui` runs, a line each: both are there to be copied."""
+    return f"{page}\n{page_url(page, house.workplace.pages.absolute())} (while `quant ui` runs)"

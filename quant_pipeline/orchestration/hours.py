@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
-from dagster._core.storage.tags import PARTITION_NAME_TAG
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_FAILURE_REASON_TAG
 
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.errors import QuantError
+from quant_pipeline.orchestration.burial import bury_dead_runs
 from quant_pipeline.orchestration.moments import DECISION, decisions_of
 from quant_pipeline.orchestration.slots import INFERENCE
 
@@ -30,8 +32,11 @@ SETTLED = timedelta(minutes=5)
 MADE_UP = timedelta(days=7)
 PATIENCE = timedelta(minutes=30)
 """Before a second try; each further wait is twice as long as that before."""
+FORGIVEN = 2
+"""So many tries that a kill or a power cut ended are made up for at once; a run that ends so again may itself be the reason."""
 WAITING = ("stale", "no_data")
 """What a signal says while its bars may still come."""
+_OWN_REASONS = {reason.value for reason in (RunFailureReason.STEP_FAILURE, RunFailureReason.RUN_EXCEPTION)}
 _RUNS = 100
 _UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
@@ -49,14 +54,16 @@ class Hours(NamedTuple):
 
 
 class Tries(NamedTuple):
-    """How many runs were asked for each decision, and which decisions a run is unfinished of."""
+    """How many runs were asked for each decision, how many of them were cut off, and which decisions a run is unfinished of."""
 
     asked: Counter[datetime]
+    cut_off: Counter[datetime]
     running: set[datetime]
 
 
 def tick(house: House, instance: dg.DagsterInstance, symbols: Iterable[str]) -> tuple[list[dg.RunRequest], list[str]]:
     """Make up what was missed; returns the runs to ask for, and what there is to say."""
+    bury_dead_runs(instance)  # or what they were asked for waits for them
     asked, said = [], []
     for symbol in symbols:
         try:
@@ -76,7 +83,7 @@ def _tick(house: House, instance: dg.DagsterInstance, symbol: str) -> tuple[list
     if missed:
         make_up(house, symbol, missed)
         words = [f"{symbol}: {len(missed)} missed, made up as late, from {missed[0]} to {missed[-1]}"]
-    tries = tries_of(instance, symbol) if due else Tries(Counter(), set())
+    tries = tries_of(instance, symbol) if due else Tries(Counter(), Counter(), set())
     asked = to_ask(house, tries, due, now)
     return [_request(symbol, asked, tries)] if asked else [], words
 
@@ -102,14 +109,24 @@ def make_up(house: House, symbol: str, missed: Iterable[datetime]) -> None:
 def to_ask(house: House, tries: Tries, due: Iterable[datetime], now: datetime) -> list[datetime]:
     """Those of the `due` closes that a run is to be asked for now: none of which a run is unfinished."""
     patience = min(PATIENCE, duration(house.experiment.primary) / 2)
-    return [at for at in due if at not in tries.running and now - at >= patience * (2 ** tries.asked[at] - 1)]
+    failed = {at: tries.asked[at] - min(tries.cut_off[at], FORGIVEN) for at in due}
+    return [at for at in due if at not in tries.running and now - at >= patience * (2 ** failed[at] - 1)]
 
 
 def tries_of(instance: dg.DagsterInstance, symbol: str) -> Tries:
     """The tries of a symbol's newest runs."""
     runs = instance.get_runs(dg.RunsFilter(job_name=INFERENCE, tags={PARTITION_NAME_TAG: symbol}), limit=_RUNS)
-    told = [(at, run.status) for run in runs for at in decisions_of(run.tags)]
-    return Tries(Counter(at for at, _ in told), {at for at, status in told if status in _UNFINISHED})
+    told = [(at, run) for run in runs for at in decisions_of(run.tags)]
+    return Tries(
+        Counter(at for at, _ in told),
+        Counter(at for at, run in told if _is_cut_off(run)),
+        {at for at, run in told if run.status in _UNFINISHED},
+    )
+
+
+def _is_cut_off(run: dg.DagsterRun) -> bool:
+    """Whether a run failed for no reason of its own: its process, or all of them, were ended."""
+    return run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(RUN_FAILURE_REASON_TAG) not in _OWN_REASONS
 
 
 def _request(symbol: str, asked: list[datetime], tries: Tries) -> dg.RunRequest:

@@ -1,4 +1,7 @@
-"""Where asset values are kept: tables as Parquet, fitted models as folders; whole or absent, never half-written."""
+"""Where asset values are kept: tables as Parquet, fitted models as folders; whole or absent, never half-written.
+
+The record of what was made tells its digest: after a kill between the two, what stands there is not what the record is of.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
-from quant_pipeline.files import read_parquet, replacing, stands, write_parquet
+from quant_pipeline.files import content_hash, read_parquet, replacing, stands, write_parquet
 from quant_pipeline.orchestration.remaking import missing_upstream, remake
+
+DIGEST = "quant/digest"
+"""Metadata of a record: the digest of what was written."""
 
 
 class Saves(Protocol):
@@ -34,14 +40,23 @@ class _Lake(dg.UPathIOManager):
                 raise missing_upstream(context.asset_key, partition)
         return super().load_input(context)
 
+    def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
+        """Write the value, and let its record tell what was written."""
+        place = Path(str(path))
+        self._write(obj, place)
+        context.add_output_metadata({DIGEST: content_hash(place)})
+
+    def _write(self, value: Any, place: Path) -> None:
+        raise NotImplementedError
+
 
 class TableIOManager(_Lake):
     """Polars frames as sealed zstd Parquet; a damaged one names the command that makes it again."""
 
     extension = ".parquet"
 
-    def dump_to_path(self, context: dg.OutputContext, obj: pl.DataFrame, path: UPath) -> None:  # noqa: ARG002 - Dagster's signature
-        write_parquet(Path(str(path)), obj)
+    def _write(self, value: pl.DataFrame, place: Path) -> None:
+        write_parquet(place, value)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> pl.DataFrame:
         partition = Path(str(path)).relative_to(self.root.joinpath(*context.asset_key.path)).with_suffix("")
@@ -51,9 +66,9 @@ class TableIOManager(_Lake):
 class FolderIOManager(_Lake):
     """Anything that saves itself into a folder: read by the `load` of the annotated class, else by the model registry."""
 
-    def dump_to_path(self, context: dg.OutputContext, obj: Saves, path: UPath) -> None:  # noqa: ARG002 - Dagster's signature
-        with replacing(Path(str(path))) as temporary:
-            obj.save(temporary)
+    def _write(self, value: Saves, place: Path) -> None:
+        with replacing(place) as temporary:
+            value.save(temporary)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Any:
         from quant_pipeline.models.registry import load_model

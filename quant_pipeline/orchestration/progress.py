@@ -14,6 +14,7 @@ from typing import Self
 import dagster as dg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from quant_pipeline import jit
 from quant_pipeline.files import refused_by_disk
@@ -45,7 +46,7 @@ class ProgressView:
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[now]}"),
+            TextColumn("[dim]{task.fields[now]}", table_column=Column()),  # of more than one line where the screen is narrow
             console=console,
             disable=not console.is_terminal,
         )
@@ -97,7 +98,8 @@ class ProgressView:
         """Bring the first line up to date: what is made of all that has to be, the time left, kernels that are compiled."""
         total = sum(self._left.values())
         made = int(sum(task.completed for task in self.progress.tasks if task.fields["now"] != REUSED and task.id != self._whole))
-        now = COMPILES if self._compiling.now() else self._remaining.told(made, total)
+        compiling = made < total and self._compiling.now()
+        now = COMPILES if compiling else self._remaining.told(made, total)
         self.progress.update(self._whole, completed=made, total=total, now=now)
 
     def _follow(self, run_id: str, task: TaskID, stop: threading.Event) -> None:

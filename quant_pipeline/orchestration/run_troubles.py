@@ -14,7 +14,8 @@ from quant_pipeline.ledger import DOWN
 from quant_pipeline.monitoring.alerts import failure_message, outage_message
 from quant_pipeline.monitoring.troubles import Trouble, alike
 from quant_pipeline.orchestration.failures import reason
-from quant_pipeline.orchestration.slots import SYMBOL_TAG, TRAINING
+from quant_pipeline.orchestration.partitions import spelled
+from quant_pipeline.orchestration.slots import SYMBOL_TAG, TRAINING, job_told
 
 if TYPE_CHECKING:
     from dagster._core.events import DagsterEvent
@@ -90,10 +91,11 @@ class _Run:
         return f"run/{self.partition}/{step or self.job}"
 
     def failure(self, event: DagsterEvent, at: datetime) -> Trouble:
-        thing = f"{self.partition} {event.step_key or self.job}".strip()
+        job = job_told(self.job)
+        thing = f"{spelled(self.partition)} {event.step_key or job}".strip()
         error = event.step_failure_data.error if event.is_step_failure else None
         said = reason(error) if error else event.message or ""
-        text = failure_message(thing, self.job, self.id, said)
+        text = failure_message(thing, job, self.id, said)
         scope = self.scope(event.step_key)
         return Trouble(f"{scope}/{self.id}", scope, alike(said), "failed", thing, text, at)
 

@@ -104,7 +104,7 @@ def _cell(cell: dict[str, Any] | None, activity: dict[str, Any] | None) -> str |
     naive = f"{'holding' if metric == MONEY else 'naive'} {number(cell['naive'], metric)}"
     if metric == "log_loss_gain" and activity:
         naive = f"activity {number(activity['value'], metric)}"
-    reached = f"\n[dim]{share(cell)} of best[/]" if metric == "ic" and cell["share_of_reachable"] is not None else ""
+    reached = f"\n[dim]{share(cell, ' of best')}[/]" if metric == "ic" and cell["share_of_reachable"] is not None else ""
     return Text.from_markup(f"[bold]{number(cell['value'], metric)}[/]\n{ends}\n[dim]{escape(naive)}[/]{reached}")
 
 

@@ -44,12 +44,15 @@ def symbol_tag(partition: str | None) -> dict[str, str]:
     return {SYMBOL_TAG: partition.split("|")[-1]} if partition else {}
 
 
+def job_told(name: str) -> str:
+    """A job as a person reads it: Dagster's own for any assets is called __ASSET_JOB."""
+    return name.strip("_").lower()
+
+
 def told(run: dg.DagsterRun) -> str:
     """A run in words: what it makes, of which symbol, in which process."""
     process = run.tags.get(PID_TAG, "unknown")
-    return (
-        f"{run.job_name.strip('_').lower()} of {run.tags.get(SYMBOL_TAG, 'no symbol')} (run {run.run_id[:8]}, process {process})"
-    )
+    return f"{job_told(run.job_name)} of {run.tags.get(SYMBOL_TAG, 'no symbol')} (run {run.run_id[:8]}, process {process})"
 
 
 def waited_too_long(pool: str, step: str, holders: str) -> BusyError:

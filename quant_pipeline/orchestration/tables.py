@@ -1,7 +1,8 @@
-"""Rows as a table for the terminal, in which no cell is ever cut."""
+"""Rows as a table for the terminal, in which no cell is ever cut, and sentences, in which no word is."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from rich import box
@@ -21,13 +22,25 @@ def show(rows: list[dict[str, Any]], title: str, console: Console) -> None:
     Text is shown as it is; what is to be coloured comes as `Text`.
     """
     if title:
-        console.print(Text(title, "italic"), soft_wrap=True)
+        say(console, Text(title, "italic"))
     shown = _table(rows)
     least, most = Measurement.get(console, console.options.update(max_width=ENDLESS), shown)
     if not console.is_terminal:
         console.print(_Wide(shown, most), crop=False)
     else:
         console.print(shown if least <= console.width else _blocks(rows))
+
+
+def say(console: Console, text: Text) -> None:
+    """Print sentences, folded between words where a terminal ends the line; what is longer, such as a path, stays whole."""
+    folded = text.copy()
+    if console.is_terminal:
+        folded.plain = "\n".join(_fold(line, console.width) for line in text.plain.splitlines())
+    console.print(folded, highlight=False, soft_wrap=True)
+
+
+def _fold(line: str, width: int) -> str:
+    return textwrap.fill(line, width, replace_whitespace=False, break_long_words=False, break_on_hyphens=False)
 
 
 class _Wide:

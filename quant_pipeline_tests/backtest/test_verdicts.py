@@ -58,7 +58,7 @@ def test_sentences_hold_the_figures() -> None:
     assert models(table) == ["ensemble", "m"]
     stack, mine = verdicts(table, 0.95)
     assert (stack.tone, stack.headline) == ("above", "direction above chance; no trade asked for")
-    assert "80% (50% to 110%) of the best reachable rank IC (+0.050)" in " ".join(stack.sentences)
+    assert "80% of the best reachable rank IC (+0.050) of this simulated market (50% to 110%)" in " ".join(stack.sentences)
     assert stack.sentences[1] == "It never asked for a trade; buy and hold \N{MINUS SIGN}2.0%."
     text = " ".join(mine.sentences)
     assert mine.headline.startswith("direction indistinguishable from chance; what it earned, followed, is not distinguishable")
@@ -102,4 +102,5 @@ def test_direction_above_chance_that_loses_money_is_not_shown_as_good(money, ton
 def test_more_than_all_of_the_reachable_is_explained() -> None:
     row = make_row("ic", 0.01, 0.03, 0.05, 0.0, share_of_reachable=1.08, share_low=0.9, share_high=1.3)
     assert share(row) == "108% (90% to 130%); above 100% is the luck of this sample"
+    assert share(row, " of best") == "108% of best (90% to 130%); above 100% is the luck of this sample"
     assert share({**row, "share_of_reachable": 0.8}) == "80% (90% to 130%)"

@@ -8,7 +8,7 @@ import pytest
 
 from quant_pipeline.monitoring.alert_ledger import AlertLedger
 from quant_pipeline.monitoring.telegram import TelegramClient
-from quant_pipeline.monitoring.troubles import Trouble, TroubleBook, alike, length
+from quant_pipeline.monitoring.troubles import Trouble, TroubleBook, alike, length, span
 
 TEN = datetime(2026, 11, 18, 10, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -111,3 +111,14 @@ def test_what_only_numbers_tell_apart_is_alike():
 def test_lengths_in_words():
     told = [length(timedelta(minutes=minutes)) for minutes in (0, 1, 61, 24 * 60, 24 * 61, 51 * 60 + 4)]
     assert told == ["less than 1 min", "1 min", "1 h 1 min", "1 day", "1 day 24 min", "2 days 3 h"]
+
+
+@pytest.mark.parametrize(
+    ("later", "words"),
+    [
+        (MINUTE / 3, "2026-11-18 10:00 UTC"), (2 * HOUR, "2026-11-18 10:00 to 12:00 UTC"),
+        (24 * HOUR, "2026-11-18 10:00 to 2026-11-19 10:00 UTC"),
+    ],
+)  # fmt: skip
+def test_a_span_tells_of_its_end_what_is_another(later, words):
+    assert span(TEN, TEN + later) == words

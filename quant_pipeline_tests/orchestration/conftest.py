@@ -53,12 +53,13 @@ def told_home(tmp_path_factory, home_of_nothing) -> Home:
 
 @pytest.fixture
 def telegram(monkeypatch) -> Iterator[list[str]]:
-    """Texts that reached the stand-in, which the environment names as Telegram's server."""
+    """Texts that reached the stand-in, spaces as typed, which the environment names as Telegram's server."""
     texts: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            texts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
+            texts.append(text.replace("\N{NO-BREAK SPACE}", " "))
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"ok": True, "result": {"message_id": len(texts)}}).encode())

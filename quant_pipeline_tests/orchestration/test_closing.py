@@ -22,8 +22,10 @@ def test_a_run_ends_with_three_sentences_and_a_training_with_two(trained_home):
     assert signal.startswith("Signal: ")
     assert "2026-11-18 10:00 UTC" in signal
     assert "`quant report 'BTC-USD'`" in after
-    assert "http://127.0.0.1:" in after
-    assert "skill_report.html" in after
+    page, address = after.splitlines()[1:]
+    assert page.endswith("skill_report.html")
+    assert address.startswith("http://127.0.0.1:")
+    assert address.endswith("skill_report.html (while `quant ui` runs)")
     assert [text.plain for text in closing(house, SYMBOL, signal=False)][1].startswith("Next: `quant predict 'BTC-USD'`")
 
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from quant_pipeline.config.universe import Symbol
+from quant_pipeline.files import write_parquet
 from quant_pipeline.orchestration import versions
 from quant_pipeline.orchestration.closure import code_behind, code_digest
 from quant_pipeline.orchestration.freshness import stale
@@ -209,6 +211,17 @@ def test_what_is_gone_from_the_lake_is_stale_with_all_that_follows(home, file, n
     shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
     with home.runner() as runner:
         assert stale_names(runner, names) == expected
+
+
+def test_what_a_killed_run_of_other_settings_left_under_the_name_is_made_again(home):
+    """It has its name, but no record tells of it: the newest record is that of the settings before, which are back."""
+    table, model = home.lake / "labels" / f"{SYMBOL}.parquet", home.lake / "models" / "logistic" / "fold_00" / SYMBOL
+    write_parquet(table, pl.read_parquet(table).head(100))
+    shutil.rmtree(model)
+    shutil.copytree(home.lake / "models" / "logistic" / "fold_01" / SYMBOL, model)
+    with home.runner() as runner:
+        assert stale_names(runner, ["labels", "splits"]) == ["labels", "splits"]
+        assert stale_names(runner, ["models/logistic", "models/lightgbm"], fold_key(SYMBOL, "fold_00")) == ["models/logistic"]
 
 
 def test_a_model_folder_that_is_gone_is_stale_in_its_fold_only(home):

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import PARTITION_NAME_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_FAILURE_REASON_TAG
 
 from quant_pipeline.config.timeframes import minutes
 from quant_pipeline.errors import BundleError, DataError
@@ -19,6 +19,7 @@ from quant_pipeline.inference.schedule import decision_moments
 from quant_pipeline.orchestration.hours import answers, hours, make_up, tick
 from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.moments import DECISION, decisions_of
+from quant_pipeline.orchestration.owners import BOOT_TAG, owner_tags
 from quant_pipeline.orchestration.schedules import trained
 from quant_pipeline.orchestration.slots import INFERENCE
 
@@ -26,6 +27,7 @@ MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 CALENDARS = {"BTC-USD": "24/7", "SPY": "NYSE", "GC=F": "CMEGlobex_GC", "NIFTY": "XNSE", "SENSEX": "BSE"}
 SUCCESS, FAILURE, WAITING = dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.NOT_STARTED
+STARTED = dg.DagsterRunStatus.STARTED
 
 
 @dataclass
@@ -224,6 +226,29 @@ def test_nothing_stacks_up_behind_a_run_that_waits(make):
     world.ticks(MONDAY + HOUR + 5 * MINUTE, MONDAY + 3 * HOUR)
     assert world.asked == [("BTC-USD", MONDAY + HOUR), ("BTC-USD", MONDAY + 2 * HOUR)]
     assert world.rows("BTC-USD")[MONDAY + HOUR] == "late"
+
+
+def test_a_run_that_a_kill_ended_is_made_up_for_at_the_next_tick_and_the_third_waits(make):
+    """One kill may be anybody's; a run that ends so each time may itself be the reason."""
+    world, seen = make("BTC-USD", primary="4h"), []
+    for step in range(1, 25):
+        world.status = STARTED
+        before = len(world.asked)
+        world.tick(MONDAY + 4 * HOUR + 5 * step * MINUTE)
+        seen += [5 * step] * (len(world.asked) - before)
+        for run in world.instance.get_runs(dg.RunsFilter(statuses=[STARTED])):
+            world.instance.add_run_tags(run.run_id, {**owner_tags(), BOOT_TAG: "another"})
+    assert seen == [5, 10, 15, 30, 90]
+
+
+def test_a_step_that_failed_is_no_kill(make):
+    world = make("BTC-USD", primary="4h")
+    world.status = FAILURE
+    world.tick(MONDAY + 4 * HOUR + 5 * MINUTE)
+    world.instance.add_run_tags(world.instance.get_runs()[0].run_id, {RUN_FAILURE_REASON_TAG: "STEP_FAILURE"})
+    for minute in (10, 25, 30):
+        world.tick(MONDAY + 4 * HOUR + minute * MINUTE)
+        assert len(world.asked) == 1 + (minute == 30)
 
 
 def test_several_closes_are_one_run_that_is_told_all_of_them(make):

@@ -69,6 +69,13 @@ def test_compiling_is_told_while_it_lasts(monkeypatch, tmp_path):
     assert view.progress.tasks[0].fields["now"] == "compiling kernels (first run only)"
 
 
+def test_what_is_done_compiles_no_more(monkeypatch, tmp_path):
+    monkeypatch.setattr(progress.jit, "KERNELS", tmp_path)
+    stages = [Stage(name, (), "GC=F") for name in SIZES]
+    _, view = shown(*(StageEvent(stage, KEYS, "run-1", done) for stage in stages for done in (False, True)))
+    assert view.progress.tasks[0].fields["now"] == ""
+
+
 def test_a_stage_that_runs_shows_what_is_made_now(monkeypatch):
     monkeypatch.setattr(progress, "POLL_SECONDS", 0.001)
     seen, counted = threading.Event(), []
@@ -102,6 +109,17 @@ def test_a_wait_is_shown_with_what_it_is_for(monkeypatch):
         monkeypatch.setattr(view.progress, "update", lambda *_, now, **__: shown_now.set() if now == waits.message else None)
         view.listen(StageEvent(Stage("features", ("features",), "GC=F"), KEYS, "run-1"))
         assert shown_now.wait(10)
+
+
+def test_a_long_wait_is_told_whole_beside_the_count_on_a_screen_of_eighty_columns():
+    console, words = Console(file=io.StringIO(), width=80), "waits for the pool encoder, held by hourly_inference of GC=F"
+    view = ProgressView(Instance(), console, SIZES)
+    view.progress.add_task("train fold_00", total=24, now=words)
+    console.print(view.progress.get_renderable())
+    *_, line, more = console.file.getvalue().splitlines()
+    assert "train fold_00" in line
+    assert "0/24" in line
+    assert f"{line} {more}".split()[-len(words.split()) :] == words.split()
 
 
 @pytest.mark.parametrize(("error", "raised"), [(sqlite3.OperationalError("disk I/O error"), False), (ZeroDivisionError(), True)])

@@ -56,7 +56,7 @@ def test_actionable_alone_leaves_hold_to_the_ui(bare_home, telegram):
         write(bare_home.house(), 1, action=1, position_size=1.5)
         looked(bare_home, instance, 1, signal={"alert": "actionable"})
     assert len(telegram) == 1
-    assert "BUY 1.50 units" in telegram[0]
+    assert "BUY\n1.50 units" in telegram[0]
 
 
 def test_a_signal_to_act_on_comes_with_its_prices(bare_home, telegram):
@@ -65,8 +65,8 @@ def test_a_signal_to_act_on_comes_with_its_prices(bare_home, telegram):
         write(bare_home.house(), 0, action=-1, position_size=1.5, equity_share=0.1, decision_at=TEN)
         looked(bare_home, runner.instance, 0)
     (text,) = telegram
-    assert text.startswith("SIMULATED BTC-USD: SELL 1.50 units, 10.0 % of equity\ndecided 2026-11-18 10:00 UTC at ")
-    assert ", stop " in text
+    assert text.startswith("SIMULATED BTC-USD: SELL\n1.50 units, 10.0 % of equity\ndecided 2026-11-18 10:00 UTC\nprice then ")
+    assert "\nstop " in text
     assert "else out by 2026-11-18 1" in text
 
 
@@ -81,7 +81,7 @@ def test_hours_that_say_nothing_are_one_message_and_their_end_another(bare_home,
         for hour in range(5):
             write(bare_home.house(), hour, "stale", f"the newest bar closed {hour} h ago")
             looked(bare_home, instance, hour)
-        assert [text.splitlines()[0] for text in telegram] == ["SIMULATED BTC-USD: NO SIGNAL, the bars are too old"]
+        assert [text.splitlines()[:2] for text in telegram] == [["SIMULATED BTC-USD: NO SIGNAL", "the bars are too old"]]
         write(bare_home.house(), 5)
         looked(bare_home, instance, 5)
     over = "OVER BTC-USD signals, after 5 h 6 min\n5 times stale\n2026-11-18 10:00 to 14:00 UTC"
@@ -101,7 +101,7 @@ def test_each_status_and_each_reason_of_a_failure_is_told(bare_home, telegram):
         for hour, (status, reason) in enumerate(rows):
             write(bare_home.house(), hour, status, reason)
             looked(bare_home, instance, hour)
-    assert [text.splitlines()[2] for text in telegram] == ["old", "no column a", "no column b", "none"]
+    assert [text.splitlines()[3] for text in telegram] == ["old", "no column a", "no column b", "none"]
 
 
 def test_missed_hours_made_up_after_the_newest_are_one_message(bare_home, telegram):
@@ -239,6 +239,18 @@ def test_a_run_whose_process_died_is_told_as_it_was_buried(runs, telegram):
     assert telegram == [f"FAILED BTC-USD train_symbol\nits process 77 ended without a word\ntrain_symbol, run {run.run_id[:8]}"]
 
 
+def test_a_killed_fold_of_a_run_in_the_shell_is_named_as_a_person_would(runs, telegram):
+    job = dg.GraphDefinition(name="none", node_defs=[]).to_job(name="__ASSET_JOB")
+    tags = {"dagster/partition": f"fold_00|{SYMBOL}"}
+    run = runs.instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    runs.instance.report_run_failed(run, "its process 77 ended without a word")
+    runs.look()
+    (text,) = telegram
+    assert text.splitlines() == [
+        "FAILED BTC-USD/fold_00 asset_job", "its process 77 ended without a word", f"asset_job, run {run.run_id[:8]}",
+    ]  # fmt: skip
+
+
 def test_a_training_and_its_own_run_fail_with_one_message(runs, telegram):
     @dg.op
     def train(context) -> None:
@@ -258,14 +270,14 @@ def test_a_training_and_its_own_run_fail_with_one_message(runs, telegram):
 def test_an_outage_inside_a_run_that_succeeds_is_told_once_and_its_end(runs, telegram):
     for at in range(3):
         runs.run(notes={"partial": True, "problems": [f"1m: timed out at 10:{at}", "15m: timed out"]})
-    assert telegram == ["OUTAGE BTC-USD raw_bars: not all data came\n1m: timed out at 10:0\nand 1 more"]
+    assert telegram == ["OUTAGE BTC-USD raw_bars\nnot all data came\n1m: timed out at 10:0\nand 1 more"]
     runs.run(notes={"partial": False, "problems": []})
     assert telegram[1].startswith("OVER BTC-USD raw_bars, after less than 1 min\n3 times outage")
     runs.run(notes={"down": "FRED: found no answer"})
-    assert telegram[2] == "OUTAGE BTC-USD raw_bars: not all data came\nFRED: found no answer"
+    assert telegram[2] == "OUTAGE BTC-USD raw_bars\nnot all data came\nFRED: found no answer"
     runs.run(notes={})
     runs.run(notes={"down": {"ETH-USD": "no answer", "SPY": "no answer"}})
-    assert telegram[4] == "OUTAGE BTC-USD raw_bars: not all data came\nETH-USD: no answer\nand 1 more"
+    assert telegram[4] == "OUTAGE BTC-USD raw_bars\nnot all data came\nETH-USD: no answer\nand 1 more"
 
 
 def test_a_failed_run_of_the_pipeline_is_told_with_its_mend(bare_home, telegram):
@@ -368,7 +380,7 @@ def test_drift_alarms_and_retrainings_are_told_with_their_reason_and_their_end(b
             for _ in range(2):
                 cursor = evaluate(house, instance, "drift_retrain", cursor).cursor
     assert telegram[:2] == [
-        f"SIMULATED BTC-USD: DRIFT, a retraining is asked for\n{REASON}", f"SIMULATED BTC-USD: DRIFT, no retraining\n{REASON}",
+        f"SIMULATED BTC-USD: DRIFT\na retraining is asked for\n{REASON}", f"SIMULATED BTC-USD: DRIFT\nno retraining\n{REASON}",
     ]  # fmt: skip
     assert telegram[2].startswith("OVER BTC-USD drift, after less than 1 min\nonce retraining, 2 times alarm")
     assert len(telegram) == 3

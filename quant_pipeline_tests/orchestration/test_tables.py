@@ -45,3 +45,22 @@ def test_a_pipe_has_no_width():
 def test_a_terminal_too_narrow_for_the_columns_gets_a_line_a_cell_and_loses_nothing(width):
     lines = shown([{**WIDE, "tall": "1\n2"}], "wide", terminal=True, width=width)
     assert lines == ["wide", "symbol: GC=F", f"reason: {'a' * 70}", f"note: {'b' * 50}", "tall: 1; 2"]
+
+
+def said(text: Text, *, terminal: bool) -> list[str]:
+    console = Console(file=io.StringIO(), width=40, force_terminal=terminal, color_system=None)
+    tables.say(console, text)
+    return console.file.getvalue().splitlines()
+
+
+def test_sentences_are_folded_between_words_and_a_path_stays_whole():
+    path = f"/home/{'x' * 60}/skill_report.html"
+    text = Text(f"StorageError: the table was damaged on 2026-11-18; the page is\n{path}")
+    assert said(text, terminal=True) == ["StorageError: the table was damaged on", "2026-11-18; the page is", path]
+    assert said(text, terminal=False) == text.plain.splitlines()
+
+
+def test_what_is_coloured_stays_so_when_it_is_folded():
+    console = Console(file=io.StringIO(), width=12, force_terminal=True)
+    tables.say(console, Text.assemble(("Error", "red"), ": found nothing of it"))
+    assert console.file.getvalue() == "\x1b[31mError\x1b[0m: found\nnothing of\nit\n"

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sqlite3
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import dagster as dg
-import h5py
 import numpy as np
-import polars as pl
 import pytest
 import yaml
 
-from quant_pipeline.files import TEMPORARY
-from quant_pipeline.inference.bundle import verify_bundle
+from quant_pipeline_tests.proofs.wholeness import assert_whole, leftovers
 
 KILLS = 20
 SYMBOLS = ("GC=F", "BTC-USD", "SPY", "QQQ")  # killed until done, then the next one; then the next week
@@ -73,43 +67,6 @@ def jobs() -> Iterator[tuple[str, dict[str, str]]]:
         yield from ((symbol, {"QUANT_AS_OF": moment.isoformat()}) for symbol in SYMBOLS)
 
 
-def unreadable(shell) -> list[str]:
-    """Files under the data folder that do not open as what they are called."""
-    faults = []
-    for path in sorted(path for path in shell.data.rglob("*") if path.is_file()):
-        try:
-            _open(path)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is named
-            faults.append(f"{path}: {type(error).__name__}: {error}")
-    return faults
-
-
-def _open(path) -> None:
-    if path.suffix == ".parquet":
-        pl.read_parquet(path)
-    elif path.suffix == ".json":
-        json.loads(path.read_text())
-    elif path.suffix == ".jsonl":
-        [json.loads(line) for line in path.read_text().splitlines()]
-    elif path.suffix == ".h5":
-        with h5py.File(path, "r") as file:
-            assert file["embedding"][:].shape[0] == file["text_hash"].shape[0] > 0
-    elif path.suffix == ".html":
-        assert path.read_text().rstrip().endswith("</html>")
-    elif path.suffix == ".png":
-        assert path.read_bytes().endswith(b"IEND\xaeB`\x82")
-    elif path.suffix == ".db":
-        with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-
-
-def leftovers(shell) -> list[str]:
-    """Temporaries, and bundle folders without a manifest."""
-    bundles = [path for path in shell.data.glob("bundles/simulated/*/*/*/*") if path.is_dir() and path.name != ".locks"]
-    bare = [path for path in bundles if not (path / "manifest.json").exists() or path.name == "building"]
-    return sorted(map(str, [*shell.data.rglob(f"{TEMPORARY}*"), *bare]))
-
-
 def materializations(instance: dg.DagsterInstance) -> Counter[tuple[object, ...]]:
     """How often each asset partition was recorded as made, by code version and versions of its inputs."""
     made: Counter[tuple[object, ...]] = Counter()
@@ -142,11 +99,9 @@ def history(shell, monkeypatch) -> tuple[Counter[tuple[object, ...]], Counter[st
         return materializations(instance), Counter(run.status.value for run in instance.get_runs())
 
 
-def assert_whole(shell, made: Counter[tuple[object, ...]], statuses: Counter[str]) -> None:
+def assert_sound(shell, made: Counter[tuple[object, ...]], statuses: Counter[str]) -> None:
     """Nothing half-written, nothing finished made again, no run that claims to be at work."""
-    assert leftovers(shell) == []
-    assert unreadable(shell) == []
-    assert all(verify_bundle(manifest.parent) for manifest in shell.data.glob("bundles/simulated/*/*/*/*/manifest.json"))
+    assert_whole(shell)
     assert {twice: count for twice, count in made.items() if count > 1} == {}
     assert set(statuses) <= {"SUCCESS", "FAILURE"}
 
@@ -194,7 +149,7 @@ def test_kills_beside_a_rename(quick_shell, moments, changed, monkeypatch):
     assert leftovers(place) or moments is MANY  # or the last kill missed
     place.quant("run", "BTC-USD")
     made, statuses = history(place, monkeypatch)
-    assert_whole(place, made, statuses)
+    assert_sound(place, made, statuses)
     assert len(moments) <= statuses["FAILURE"] <= 2 * len(moments)  # that of the run, and of its second process
 
 
@@ -226,7 +181,7 @@ def test_twenty_kills(quick_shell, monkeypatch, capsys):
         print(f"\none undisturbed run: {whole:.1f} s; kills: {kills}\nruns completed: {[symbol for symbol, _ in completed]}")
         print(f"Dagster runs: {dict(statuses)}; {sum(made.values())} materializations of {len(made)} asset partitions and inputs")
     assert f"made {len(ALWAYS)}, " in again
-    assert_whole(disturbed, made, statuses)
+    assert_sound(disturbed, made, statuses)
     assert statuses["FAILURE"] >= KILLS / 5  # or too few kills met a run at work
     assert bundle_ids(disturbed, SYMBOLS[0]) >= bundle_ids(undisturbed, SYMBOLS[0]) > set()
     assert signals_of(disturbed, SYMBOLS[0]).items() >= signals_of(undisturbed, SYMBOLS[0]).items() > set()
