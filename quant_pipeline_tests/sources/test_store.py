@@ -258,7 +258,7 @@ def test_a_damaged_month_is_named(store):
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (lambda rows: rows.drop("open"), 'find column "open"'),
+        (lambda rows: rows.drop("open"), "open"),
         (lambda rows: rows.with_columns(pl.col("close").cast(pl.Float32)), "other columns.*: close"),
         (lambda rows: rows.with_columns(pl.col("timestamp").dt.replace_time_zone(None)), "other columns.*: timestamp"),
         (lambda rows: rows.reverse(), "rows out of order"),
