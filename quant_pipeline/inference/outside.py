@@ -28,6 +28,7 @@ LIBRARIES = tuple(
 STANDARD = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
 SYSTEM = ("/usr/share/zoneinfo/", "/etc/localtime", "/proc/", "/sys/", "/dev/")
 MEMORY = "/dev/shm/"  # noqa: S108 - the one place below /dev where files of a user lie
+_VARIABLES = re.compile(r"/proc/.*/environ")
 WATCH = str(PACKAGE / "inference" / "watch.py")
 OWN, SETTINGS = str(PACKAGE) + os.sep, str(PACKAGE / "config") + os.sep
 FEATURES = str(PACKAGE / "features") + os.sep
@@ -123,4 +124,4 @@ def allowed(path: object) -> bool:
         return True
     if ours(place):  # a user's own table may lie in it
         return suffix in CODE or (suffix == ".yaml" and place.startswith(SETTINGS))
-    return place.startswith((*LIBRARIES, *SYSTEM)) and not place.startswith(MEMORY)
+    return place.startswith((*LIBRARIES, *SYSTEM)) and not place.startswith(MEMORY) and not _VARIABLES.fullmatch(place)
