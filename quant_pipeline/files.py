@@ -15,9 +15,11 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -245,7 +247,7 @@ def write_state(path: Path, value: dict[str, Any]) -> None:
 def read_json(path: Path, mend: str) -> Any:
     """Any value of JSON; raises `DamagedError` for a file that cannot be read as such, with `mend` as the way out."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(path, f"{type(error).__name__}: {error}", mend) from error
 
@@ -259,7 +261,7 @@ def read_records(path: Path, mend: str, make: Callable[[dict[str, Any]], T], wan
     if not stands(path):
         return []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = _text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise damaged(path, f"{type(error).__name__}: {error}", mend) from error
     if not lines:
@@ -275,13 +277,39 @@ def _record(where: str, line: str, mend: str, make: Callable[[dict[str, Any]], T
         raise DamagedError(where, found=found, wanted=wanted, mend=mend) from error
 
 
-def read_state(path: Path, mend: str) -> dict[str, Any]:
-    """What `write_state` wrote; raises `DamagedError` for a damaged file, with `mend` as the way out."""
+def read_state(path: Path, mend: str, make: Callable[[dict[str, Any]], T]) -> T:
+    """What `make` makes of what `write_state` wrote.
+
+    Raises `DamagedError`, with `mend` as the way out, for a damaged file and for one that `make` refuses: a version of
+    this package that writes other names or kinds of values seals it as well.
+    """
     verify(path, mend)
     state = read_json(path, mend)
     if not isinstance(state, dict):
         raise damaged(path, f"{type(state).__name__} instead of names and values", mend)
-    return {name: value for name, value in state.items() if name != "seal"}
+    try:
+        return make({name: value for name, value in state.items() if name != "seal"})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}", mend) from error
+
+
+def aware(text: str) -> datetime:
+    """A moment as state holds it, with its zone; raises `ValueError` for one without."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment
+
+
+def _text(path: Path) -> str:
+    _demand_end(path.stat())
+    return path.read_text(encoding="utf-8")
+
+
+def _demand_end(status: os.stat_result) -> None:
+    """Raise `OSError` for a pipe, a socket or a device: reading one may never end."""
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise OSError("a pipe, a socket or a device")
 
 
 def write_parquet(path: Path, frame: pl.DataFrame) -> None:
@@ -291,16 +319,26 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
         seal(temporary)
 
 
-def read_parquet(path: Path, mend: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+def read_parquet(path: Path, mend: str, columns: Sequence[str] | None = None, *, schema: pl.Schema | None = None) -> pl.DataFrame:
     """Read a table, or some of its columns, that `write_parquet` wrote; one that is not as written never comes back.
 
-    Raises `DamagedError` for a damaged file, with `mend` as the way out.
+    Raises `DamagedError` for a damaged file, and for one that has not just what `schema` says of the columns read, with
+    `mend` as the way out: one of another version, or of another table, is sealed as well.
     """
     verify(path, mend)
     try:
-        return pl.read_parquet(path, columns=None if columns is None else list(columns))
+        table = pl.read_parquet(path, columns=None if columns is None else list(columns))
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise damaged(path, str(error), mend) from error
+    return table if schema is None else _of_schema(table, schema, path, mend)
+
+
+def _of_schema(table: pl.DataFrame, schema: pl.Schema, path: Path, mend: str) -> pl.DataFrame:
+    """The table with its columns in the order of `schema`; raises `DamagedError` for columns that are not of it."""
+    differing = sorted({name for name, _ in {*schema.items()} ^ {*table.schema.items()}})
+    if differing:
+        raise damaged(path, f"other columns than this version writes: {', '.join(differing)}", mend)
+    return table.select(schema.names())
 
 
 def seal(path: Path) -> None:
@@ -315,6 +353,7 @@ def verify(path: Path, mend: str) -> None:
     """Raise `DamagedError` unless the file is as `seal` left it; every version of a file is hashed once a process."""
     try:
         status = path.stat()
+        _demand_end(status)
         whole = _is_sealed(path, (status.st_mtime_ns, status.st_size, status.st_ino))
     except OSError as error:
         raise damaged(path, str(error), mend) from error

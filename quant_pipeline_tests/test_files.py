@@ -19,6 +19,7 @@ from quant_pipeline.errors import DamagedError, DataError, StorageError
 from quant_pipeline.files import (
     BLANK_SEAL,
     TEMPORARY,
+    aware,
     create,
     frame_hash,
     listed,
@@ -177,14 +178,26 @@ def misplace(path: Path, wrong: str) -> None:
         path.symlink_to(path if wrong == "loop" else path.parent / "no" / "where")
 
 
+READERS = [read_parquet, partial(read_state, make=dict), read_json, partial(read_records, make=dict, wanted="x")]
+
+
 @pytest.mark.parametrize("wrong", ["folder", "dead link", "loop"])
-@pytest.mark.parametrize("read", [read_parquet, read_state, read_json, partial(read_records, make=dict, wanted="x")])
+@pytest.mark.parametrize("read", READERS)
 def test_what_stands_in_the_place_of_a_file_is_damage_and_not_absence(tmp_path, read, wrong):
     misplace(tmp_path / "x", wrong)
     assert stands(tmp_path / "x")
     with pytest.raises(DamagedError, match="restore it"):
         read(tmp_path / "x", "restore it")
     assert not stands(tmp_path / "y" / "z")
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_may_never_end_is_not_read(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    for name in ("pipe", "zeros"):
+        with pytest.raises(DamagedError, match=r"a pipe, a socket or a device.*restore it"):
+            read(tmp_path / name, "restore it")
 
 
 @pytest.mark.parametrize("wrong", ["file", "dead link", "loop"])
@@ -213,7 +226,14 @@ def test_a_sealed_state_that_is_no_object_is_damage(tmp_path, state):
     path.write_text(json.dumps([state, BLANK_SEAL]))
     seal(path)
     with pytest.raises(DamagedError, match="list instead of names"):
-        read_state(path, "restore it")
+        read_state(path, "restore it", dict)
+
+
+@pytest.mark.parametrize("told", [{}, {"at": None}, {"at": 5}, {"at": []}, {"at": "2026-13-01"}, {"at": "2026-11-16T00:00:00"}])
+def test_a_sealed_state_of_other_names_or_kinds_is_damage(tmp_path, told):
+    write_state(tmp_path / "x.json", told)
+    with pytest.raises(DamagedError, match=r"damaged file \((KeyError|TypeError|ValueError).*restore it"):
+        read_state(tmp_path / "x.json", "restore it", lambda state: aware(state["at"]))
 
 
 def test_records_come_back_and_a_bad_line_is_named(tmp_path):
@@ -289,7 +309,7 @@ def write_memory(path: Path) -> None:
     write_state(path, {"cutoff": "2026-11-16", "retry": [1, 2]})
 
 
-STORED = [(write_table, read_parquet), (write_memory, read_state)]
+STORED = [(write_table, read_parquet), (write_memory, partial(read_state, make=dict))]
 
 
 @pytest.mark.parametrize(("write", "read"), STORED)
@@ -333,7 +353,17 @@ def test_a_file_that_was_read_and_then_changed_is_read_again(tmp_path):
 
 def test_state_comes_back_equal(tmp_path):
     write_memory(tmp_path / "x.json")
-    assert read_state(tmp_path / "x.json", "delete it") == {"cutoff": "2026-11-16", "retry": [1, 2]}
+    assert read_state(tmp_path / "x.json", "delete it", dict) == {"cutoff": "2026-11-16", "retry": [1, 2]}
+
+
+def test_a_sealed_table_of_other_columns_is_damage(tmp_path):
+    path, schema = tmp_path / "x.parquet", pl.Schema({"a": pl.Int64(), "b": pl.Float64()})
+    write_parquet(path, pl.DataFrame({"b": [1.0], "a": [1]}))
+    assert read_parquet(path, "restore it", schema=schema).columns == ["a", "b"]
+    for other in ({"a": [1]}, {"a": [1], "b": [1]}, {"a": [1], "b": [1.0], "c": [1]}):
+        write_parquet(path, pl.DataFrame(other))
+        with pytest.raises(DamagedError, match=r"other columns than this version writes: [bc]\).*restore it"):
+            read_parquet(path, "restore it", schema=schema)
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

@@ -18,6 +18,9 @@ CHECKOUT = Path(__file__).parents[2]
 PLACES = ("QUANT_UNIVERSE", "QUANT_BARS", "QUANT_NEWS", "QUANT_MACRO")
 """Variables that hold a path, which is meant from where the command was typed."""
 
+_SHOWN = 200
+"""Characters of what Dagster says of its settings."""
+
 
 def choose(profile: str | None = None, experiment: str | None = None, bars: Path | None = None, as_of: str | None = None) -> None:
     """Put command-line choices into the environment, where the code location reads them, and settle DAGSTER_HOME."""
@@ -65,11 +68,25 @@ def open_house() -> House:
 
 def open_works() -> tuple[House, dg.Definitions, dg.DagsterInstance]:
     """The house, its definitions and the local instance."""
-    import dagster as dg
-
     from quant_pipeline.definitions import build_defs
     from quant_pipeline.orchestration.keeping import keep
 
-    house, instance = open_house(), dg.DagsterInstance.get()
+    house, instance = open_house(), _instance()
     keep(instance)
     return house, build_defs(house), instance
+
+
+def _instance() -> dg.DagsterInstance:
+    """Dagster's own, by `dagster.yaml` of its home; raises `ConfigError` for one that it cannot read."""
+    import dagster as dg
+    import yaml
+    from dagster._check import CheckError
+
+    settings = Path(os.environ["DAGSTER_HOME"]) / "dagster.yaml"
+    try:
+        return dg.DagsterInstance.get()
+    except (yaml.YAMLError, FileNotFoundError, IsADirectoryError, TypeError, dg.DagsterInvalidConfigError, CheckError) as error:
+        raise ConfigError(
+            str(settings), found=" ".join(str(error).split())[:_SHOWN], wanted="settings of Dagster as this package ships them",
+            mend="restore the file from where the package came from",
+        ) from error  # fmt: skip

@@ -48,3 +48,12 @@ class Stops:
             return os.read(self._came, 4096)
         except BlockingIOError:
             return b""
+
+
+def _no_record() -> None:
+    """Let a child that was forked write no signals down for its parent."""
+    if threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_no_record)

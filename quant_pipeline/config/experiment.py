@@ -19,6 +19,7 @@ from quant_pipeline.config.macro_series import unknown_series, wrong_hour, wrong
 from quant_pipeline.config.model import Duration, NonEmpty, Settings, Timeframe, read_yaml
 from quant_pipeline.config.selection import SelectionSettings
 from quant_pipeline.config.timeframes import LADDER
+from quant_pipeline.config.zones import is_zone
 from quant_pipeline.errors import ConfigError
 
 EXPERIMENTS = Path(__file__).with_name("experiments")
@@ -124,7 +125,7 @@ class NewsSettings(Settings):
     @pydantic.field_validator("timezone")
     @classmethod
     def _zone(cls, timezone: str | None) -> str | None:
-        if timezone is not None and timezone not in available_timezones():
+        if timezone is not None and not is_zone(timezone):
             near = difflib.get_close_matches(timezone, available_timezones(), n=1) or ["America/New_York"]
             message = f"a zone of the tz database such as {near[0]}"
             raise ValueError(message)

@@ -81,14 +81,15 @@ def file_interval(value: str) -> str:
 
 
 def _time_format(value: str | None) -> str | None:
-    """A format that tells the whole date; seconds of a fraction stand behind a point."""
+    """A format that tells the whole date; fractions of seconds stand behind a point, and %Z would read any zone as any."""
     day = datetime(2025, 7, 31, tzinfo=UTC)
     try:
         whole = value is None or datetime.strptime(day.strftime(value), value).date() == day.date()  # noqa: DTZ007 - only the day counts
     except ValueError:
         whole = False
-    if not whole or "%f" in (value or "").replace(".%f", ""):
-        message = 'a strptime format with year, month and day, such as "%d.%m.%Y %H:%M:%S" (a fraction of seconds is ".%f")'
+    if not whole or "%Z" in (value or "") or "%f" in (value or "").replace(".%f", ""):
+        message = 'a strptime format with year, month and day, such as "%d.%m.%Y %H:%M:%S" (a fraction of seconds is ".%f", an '
+        message += "offset %z; a zone's name is written as it stands, and the zone into files.timezone)"
         raise ValueError(message)
     return value
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +144,16 @@ class Event:
     by_hand: bool = False
 
 
-def _event(told: dict[str, Any]) -> Event:
-    """The decision that a line tells, with every value of its kind."""
+def _event(symbol: str, told: dict[str, Any]) -> Event:
+    """The decision about `symbol` that a line tells, with every value of its kind."""
     event = Event(**{**told, **{name: datetime.fromisoformat(told[name]) for name in _MOMENTS}})
     texts = (event.symbol, event.challenger, event.reason, event.live or "")
     flags = isinstance(event.promoted, bool) and isinstance(event.by_hand, bool)
     kinds = flags and all(isinstance(text, str) for text in texts) and isinstance(event.scores, dict)
     if not kinds or None in {getattr(event, name).tzinfo for name in _MOMENTS}:
         raise TypeError("a value of another kind than was written")
+    if event.symbol != symbol:
+        raise ValueError(f"a decision about {event.symbol}")
     return event
 
 
@@ -163,7 +166,7 @@ class ChampionHistory:
     def events(self, symbol: str) -> tuple[Event, ...]:
         """Every decision about `symbol`, oldest first; raises `DamagedError` for a damaged history."""
         mend = "restore the file from a backup, or remove it and train again"
-        return tuple(read_records(self._path(symbol), mend, _event, "one decision a line"))
+        return tuple(read_records(self._path(symbol), mend, partial(_event, symbol), "one decision a line"))
 
     def record(
         self, symbol: str, challenger: str, decision: Decision, *, as_of: datetime, since: datetime,

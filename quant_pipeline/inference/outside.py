@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import inspect
 import os
 import re
 import sys
@@ -27,10 +28,13 @@ LIBRARIES = tuple(
 STANDARD = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
 SYSTEM = ("/usr/share/zoneinfo/", "/etc/localtime", "/proc/", "/sys/", "/dev/")
 MEMORY = "/dev/shm/"  # noqa: S108 - the one place below /dev where files of a user lie
+_VARIABLES = re.compile(r"/proc/.*/environ")
 WATCH = str(PACKAGE / "inference" / "watch.py")
 OWN, SETTINGS = str(PACKAGE) + os.sep, str(PACKAGE / "config") + os.sep
+FEATURES = str(PACKAGE / "features") + os.sep
 PATH = re.compile(r"[./\\*]")
 URL = re.compile(r"\w+://")
+_ADDRESS = re.compile(r"(?:file:(?://)?)?([^?#]*).*", re.DOTALL)
 _GLOB = re.compile(r"[*?[]")
 _LONGEST = 4_096
 """Characters of a path."""
@@ -60,7 +64,9 @@ def hands_over(caller: str, called: str) -> bool:
 
 @functools.cache
 def arguments(code: CodeType) -> tuple[str, ...]:
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    """Names of a function's arguments, those that take the others' (*args, **named) among them."""
+    packed = sum(bool(code.co_flags & flag) for flag in (inspect.CO_VARARGS, inspect.CO_VARKEYWORDS))
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + packed]
 
 
 def texts(value: object, depth: int = _DEEPEST) -> Iterator[str]:
@@ -76,8 +82,15 @@ def texts(value: object, depth: int = _DEEPEST) -> Iterator[str]:
             yield from texts(one, depth - 1)
 
 
+def of_user(file: str) -> bool:
+    """Whether it is code of features: no library's, and none that runs them."""
+    return not of_library(file) and not standard(file) and (file.startswith(FEATURES) or not file.startswith(OWN))
+
+
 def is_file(text: str) -> bool:
-    return len(text) < _LONGEST and os.path.isfile(text)  # noqa: PTH113 - that of pathlib raises for long names
+    """Whether `text` names a file, as a path or as some libraries want it: file:///x.csv?format=csv."""
+    paths = (text, _ADDRESS.sub(r"\1", text)) if len(text) < _LONGEST else ()
+    return any(map(os.path.isfile, paths))  # that of pathlib raises for long names
 
 
 def is_place(text: str) -> bool:
@@ -111,4 +124,4 @@ def allowed(path: object) -> bool:
         return True
     if ours(place):  # a user's own table may lie in it
         return suffix in CODE or (suffix == ".yaml" and place.startswith(SETTINGS))
-    return place.startswith((*LIBRARIES, *SYSTEM)) and not place.startswith(MEMORY)
+    return place.startswith((*LIBRARIES, *SYSTEM)) and not place.startswith(MEMORY) and not _VARIABLES.fullmatch(place)

@@ -33,6 +33,7 @@ Real = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 STEM = "%Y%m%dT%H%MZ"
 """How a decision moment names its file."""
 
+_MEND = "restore the file from a backup, or delete it and emit the signal again"
 _UTC = pl.Datetime("us", "UTC")
 _DTYPES: dict[str, Any] = {
     "schema_version": pl.Int64, "symbol": pl.String, "as_of": _UTC, "decision_at": _UTC, "last_bar_at": _UTC, "entry_from": _UTC,
@@ -120,10 +121,8 @@ class Signal(pydantic.BaseModel):
             return cls.model_validate_json(content)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
-            raise DataError(
-                where, found=f"{'.'.join(map(str, first['loc']))}: {first['msg']}", wanted="a signal, schema version 1",
-                mend="restore the file from a backup, or delete it and emit the signal again",
-            ) from None  # fmt: skip
+            found = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+            raise DataError(where, found=found, wanted="a signal, schema version 1", mend=_MEND) from None
 
 
 class SignalStore:
@@ -233,14 +232,22 @@ class SignalStore:
 def _kept(path: Path) -> pl.DataFrame:
     """The derived table; empty, so that it is made again from the JSON files, when there is none or it is damaged."""
     try:
-        return read_parquet(path, "nothing") if stands(path) else pl.DataFrame(schema=_DTYPES)
+        return read_parquet(path, "nothing", schema=pl.Schema(_DTYPES)) if stands(path) else pl.DataFrame(schema=_DTYPES)
     except DataError as error:
         LOG.warning("%s: %s; it is made again from the signals beside it", path, error.found)
         return pl.DataFrame(schema=_DTYPES)
 
 
 def _load(path: Path) -> Signal:
-    return Signal.from_bytes(_bytes(path), str(path))
+    """The signal of a file; raises `DataError` for one of another symbol or moment than its place says."""
+    signal, folder = Signal.from_bytes(_bytes(path), str(path)), path.parents[2].name
+    place = (unquote(folder), path.stem)
+    if (signal.symbol, f"{signal.as_of:{STEM}}") != place:
+        raise DataError(
+            str(path), found=f"the signal of {signal.symbol} at {signal.as_of:{STEM}}", wanted=f"that of {' at '.join(place)}",
+            mend=_MEND,
+        )  # fmt: skip
+    return signal
 
 
 def _bytes(path: Path) -> bytes:

@@ -8,6 +8,8 @@ too), and the readers of libraries that take SQL, or are native through and thro
 
 from __future__ import annotations
 
+import _collections_abc
+import _posixsubprocess
 import functools
 import importlib
 import inspect
@@ -25,10 +27,12 @@ from quant_pipeline.inference import outside
 
 CALLS = {
     "sqlite3.connect", "socket.connect", "socket.getaddrinfo", "urllib.Request", "subprocess.Popen", "os.system",
-    "os.posix_spawn", "os.exec",
+    "os.posix_spawn", "os.exec", "os.fork", "os.forkpty",
 }  # fmt: skip
-FOREIGN = {"ctypes.dlopen", "ctypes.dlsym"}
+FOREIGN = {"ctypes.dlopen", "ctypes.dlsym", "mmap.__new__"}
 """Through these anything can be opened; libraries are made of them."""
+_READING_VARIABLES = ("<frozen os>", "<frozen _collections_abc>", os.__file__, _collections_abc.__file__)
+"""What lies between `os.environ` and who asks it."""
 NATIVE = {
     "polars", "duckdb", "pyarrow", "h5py", "pandas", "deltalake", "tables", "netCDF4", "zarr", "xarray", "connectorx",
     "safetensors",
@@ -69,6 +73,9 @@ class Watch:
         for module in sorted(NATIVE & set(sys.modules)):
             self._wrap(module)
         importlib.import_module = self._importing(importlib.import_module)
+        _posixsubprocess.fork_exec = self._starting(_posixsubprocess.fork_exec)
+        environment = type(os.environ)
+        environment.__getitem__ = self._asked(environment.__getitem__)  # type: ignore[method-assign]
         sys.addaudithook(self._hear)
 
     @contextmanager
@@ -90,6 +97,8 @@ class Watch:
             self._import(arguments[0])
         elif self._on and event == "open" and outside.reads(*arguments) and not self._allowed(os.fsdecode(arguments[0])):
             self._note(os.path.realpath(os.fsdecode(arguments[0])))
+        elif event == "mmap.__new__" and arguments[0] == -1:
+            return  # memory without a file
         elif self._on and (event in CALLS or (event in FOREIGN and _asked_by_user(inspect.currentframe()))):
             self._note(f"{event}: {_told(arguments)}")
 
@@ -129,6 +138,31 @@ class Watch:
             return load(name, package)
 
         return importing
+
+    def _starting(self, start: Callable[..., int]) -> Callable[..., int]:
+        """The start of a process by multiprocessing and its like, which raises no event; nobody hears what it opens."""
+
+        @functools.wraps(start)
+        def starting(*args: Any) -> int:
+            if self._on:
+                self._note("another process")
+            return start(*args)
+
+        return starting
+
+    def _asked(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        """Reading a variable of the environment, which may say anything and is the same in the audit."""
+
+        @functools.wraps(read)
+        def asked(environ: os._Environ[Any], name: Any) -> Any:
+            frame = inspect.currentframe()
+            while frame is not None and frame.f_code.co_filename in (__file__, *_READING_VARIABLES):
+                frame = frame.f_back
+            if self._on and frame is not None and outside.of_user(frame.f_code.co_filename):
+                self._note(f"environment variable {os.fsdecode(name)}")
+            return read(environ, name)
+
+        return asked
 
     def _import(self, name: str) -> None:
         """A native reader that is imported late is loaded here first, so that whoever asked for it gets it wrapped."""

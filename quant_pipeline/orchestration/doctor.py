@@ -19,6 +19,7 @@ from quant_pipeline.orchestration.house import House, make_house
 from quant_pipeline.orchestration.lists import plugin_lines
 from quant_pipeline.orchestration.reach import PROVIDERS, reach
 from quant_pipeline.orchestration.row_ledger import ledger_lines
+from quant_pipeline.orchestration.stored import damaged_stores
 
 Finding = tuple[str, bool, str]
 LIBRARIES = (
@@ -80,6 +81,7 @@ def _place(house: House) -> Iterator[Finding]:
     yield _guarded("planted leaks", _leaks)
     for symbol in house.universe.symbols:
         yield from _symbol(house, symbol)
+    yield from ((name, False, text) for name, text in damaged_stores(house))
     yield from _champions(house)
 
 
@@ -107,10 +109,15 @@ def _damaged(house: House, symbol: str) -> Iterator[str]:
 
 
 def _champions(house: House) -> Iterator[Finding]:
+    from quant_pipeline.inference.bundle import verify_bundle
+
     live = []
     for symbol in house.universe.symbols:
         try:
-            live += [symbol] if house.champions.live_at(symbol, house.workplace.now()) else []
+            bundle = house.champions.live_at(symbol, house.workplace.now())
+            live += [symbol] if bundle else []
+            if bundle:
+                verify_bundle(house.workplace.bundles / symbol / bundle)
         except QuantError as error:
             yield "champions", False, str(error)
     yield "champions", True, ", ".join(live) or f"none yet; `{command('quant run GC=F')}` makes one"

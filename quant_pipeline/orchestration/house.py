@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from quant_pipeline.config.experiment import Experiment, load_experiment
 from quant_pipeline.config.universe import Symbol, Universe, load_universe
 from quant_pipeline.config.workplace import Workplace, training_cutoff, workplace
-from quant_pipeline.files import read_state, replacing, stands, write_state, write_text
+from quant_pipeline.files import aware, read_state, replacing, stands, write_state, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,7 +152,7 @@ class House:
         """When drift last moved the training cutoff."""
         path = self._cutoff_path(symbol)
         mend = "restore it from a backup, or delete it: training then goes back to the weekly cutoff"
-        return datetime.fromisoformat(read_state(path, mend)["cutoff"]) if stands(path) else None
+        return read_state(path, mend, lambda told: aware(told["cutoff"])) if stands(path) else None
 
     def provenance(self, symbol: str) -> dict[str, str]:
         """What a report says about where its figures come from."""

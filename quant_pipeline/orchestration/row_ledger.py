@@ -26,8 +26,8 @@ def ledger_lines(house: House, symbol: str) -> list[str]:
     path = ledger_path(house, symbol)
     if not stands(path):
         return []
-    told = read_state(path, "run: " + command(f"quant materialize 'bars/{house.experiment.primary}/{symbol}'"))
-    return [_rows(told), *_notes(told["notes"])]
+    mend = "run: " + command(f"quant materialize 'bars/{house.experiment.primary}/{symbol}'")
+    return read_state(path, mend, lambda told: [_rows(told), *_notes(told["notes"])])
 
 
 def _rows(told: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ from quant_pipeline.orchestration.house import House
 from quant_pipeline.orchestration.remaking import remake, retrain
 from quant_pipeline.validation.family import widened
 from quant_pipeline.validation.holdout_log import count_uses, read_test_uses
-from quant_pipeline.validation.skill_table import POOLED, TableSettings
+from quant_pipeline.validation.skill_table import POOLED, SCHEMA, TableSettings
 
 SHOWN = {  # direction, money, and last what also rewards telling calm hours from wild ones
     "ic": "rank IC\nchance 0",
@@ -47,7 +47,8 @@ def skill_table(house: House, symbol: str) -> pl.DataFrame:
     if not stands(path):
         raise MissingUpstreamError(f"skill report of {symbol}", found="none", wanted="a finished training", mend=retrain(symbol))
     now = pl.when(pl.col("fold") == HOLDOUT).then(_uses(house, symbol)).otherwise("looks")
-    return widened(read_parquet(path, remake(dg.AssetKey("skill_report"), symbol)), now, TableSettings().level)
+    table = read_parquet(path, remake(dg.AssetKey("skill_report"), symbol), schema=pl.Schema(SCHEMA))
+    return widened(table, now, TableSettings().level)
 
 
 def skill_page(house: House, symbol: str) -> Path:

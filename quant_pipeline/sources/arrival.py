@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from quant_pipeline.files import locked, read_state, stands, write_state
+from quant_pipeline.files import aware, locked, read_state, stands, write_state
 
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 """By then nothing had been seen."""
@@ -42,8 +42,8 @@ def look(root: Path) -> datetime:
 def _clock(root: Path) -> tuple[datetime, bool]:
     if not stands(_path(root)):
         return BEFORE_ALL, False
-    told = read_state(_path(root), "restore it from a backup, or delete it: the clock then goes on from now")
-    return datetime.fromisoformat(told["last"]), told["looked"]
+    mend = "restore it from a backup, or delete it: the clock then goes on from now"
+    return read_state(_path(root), mend, lambda told: (aware(told["last"]), bool(told["looked"])))
 
 
 def _path(root: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _OFFSET = r"(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
 _AFTER_TIME = r"(?::\d{2}(?:\.\d+)?|T\d{4,6})\s*"  # so that the day of 2025-07-01 is no offset
 _FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y%m%d %H:%M:%S%.f", "%Y%m%d %H%M%S", "%Y%m%d %H:%M", "%Y-%m-%d")
+_SAYS_UTC = re.compile(r"(?<!%)(Z|UTC|GMT)$")
+"""How a format ends whose times carry their zone."""
 _SUMMER_TIME = 60  # minutes by which the offsets of one zone differ over a year
 _SHOWN = 3
 
@@ -76,8 +79,7 @@ def _refuse_implausible(values: pl.Series, read: pl.Series, thing: str, lines: p
         raise DataError(
             f"{thing}, {where(row, lines)}",
             found=f"{str(values[row])!r}, read as {read[row]:%Y-%m-%d %H:%M} UTC ({len(lost)} such rows)", wanted=span_told(),
-            mend="remove the rows, or say with `files.time_format` of the symbol in universe.yaml how the times are written, "
-            'such as "%d/%m/%y %H:%M" or "%y-%m-%d %H:%M" for years of two digits',
+            mend=format_mend(str(values[row])),
         )  # fmt: skip
 
 
@@ -98,6 +100,8 @@ def _from_format(values: pl.Series, timezone: str | None, thing: str, form: str,
         ) from None  # fmt: skip
     mend = format_mend if read.null_count() == len(read) else _correct
     refuse_text(values, read, thing, f"a time written {form} (`files.time_format`)", lines, mend)
+    if _SAYS_UTC.search(form):
+        return read.dt.replace_time_zone("UTC")
     return read if "%z" in form else _localise(read, timezone, thing)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -22,7 +23,7 @@ from quant_pipeline.config.cleaning import CleaningRules
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Instrument
 from quant_pipeline.errors import SourceError, UnreachableError
-from quant_pipeline.files import locked, read_state, stands, write_state
+from quant_pipeline.files import aware, locked, read_state, stands, write_state
 from quant_pipeline.ledger import DOWN, Ledger
 from quant_pipeline.sources.arrival import BEFORE_ALL
 from quant_pipeline.sources.base import MarketSource
@@ -131,9 +132,13 @@ class _Progress:
     def load(cls, path: Path) -> _Progress:
         if not stands(path):
             return cls(path)
-        kept = read_state(path, "restore it from a backup, or delete it: the history is then asked for again")
-        retry = [(datetime.fromisoformat(begin), datetime.fromisoformat(end)) for begin, end in kept["retry"]]
-        return cls(path, datetime.fromisoformat(kept["reached"]), retry, kept["holes"])
+        mend = "restore it from a backup, or delete it: the history is then asked for again"
+        return read_state(path, mend, lambda kept: cls._of(path, kept))
+
+    @classmethod
+    def _of(cls, path: Path, kept: dict[str, Any]) -> _Progress:
+        retry = [(aware(begin), aware(end)) for begin, end in kept["retry"]]
+        return cls(path, aware(kept["reached"]), retry, dict(kept["holes"].items()))
 
     def save(self) -> None:
         if self.reached is None:

@@ -17,6 +17,9 @@ _STEPS = np.array([1, 2, 3, 5, 10, 15, 20, 30, *(60 * minutes for minutes in (1,
                    480, 720, 1_440, 10_080))]) * _SECOND  # fmt: skip
 _RUN = 50
 """Bars that are judged together: a file of hours that goes on in minutes shows both."""
+_TAIL = 20
+"""Bars after the last one that is followed as it should be, from which they are judged by themselves: a file of minutes may
+go on in hours, too few to fill a run. In thin trading so many are multiples of a longer step once in a million files."""
 _FINER = 0.35
 """Most distances below the interval that a run of bars may show: those that a session's end, a break or a stray row cut
 short."""
@@ -28,9 +31,10 @@ bars that skip minutes at random, even half as many are multiples of two by chan
 def check_spacing(opened: pl.Series, interval: str, length: timedelta, name: str) -> None:
     """Refuse bars that are not `interval` apart.
 
-    Judged are the distances between neighbouring stamps, all together and in runs of 50. A run is right when its commonest
-    distance is the interval. Thin trading leaves gaps of any length, so a longer commonest distance is refused only where
-    (nearly) all distances are multiples of some longer step. Fewer than two stamps cannot be judged.
+    Judged are the distances between neighbouring stamps, all together, in runs of 50, and those after the last right one. A
+    run is right when its commonest distance is the interval. Thin trading leaves gaps of any length, so a longer commonest
+    distance is refused only where (nearly) all distances are multiples of some longer step. Fewer than two stamps cannot be
+    judged.
 
     Raises:
         DataError: naming what was found, where it begins and which setting would declare it.
@@ -49,12 +53,15 @@ def check_spacing(opened: pl.Series, interval: str, length: timedelta, name: str
 
 
 def _doubtful(distances: Int64s, wanted: int) -> Iterator[tuple[int, Int64s]]:
-    """All distances and the runs, each with its first row, of which too few are what is wanted."""
+    """All distances, the runs and the end, each with its first row, of which too few are what is wanted."""
     if distances.size and (distances == wanted).mean() < 1 - _FINER:
         yield 0, distances
     runs = distances[: distances.size // _RUN * _RUN].reshape(-1, _RUN)
     for row in np.flatnonzero((runs == wanted).mean(axis=1) < 1 - _FINER):
         yield int(row) * _RUN, runs[row]
+    last = distances.size - int((distances[::-1] == wanted).argmax()) if distances.size else 0
+    if distances.size - last >= _TAIL:
+        yield last, distances[last:]
 
 
 def _wrong(distances: Int64s, wanted: int) -> int:

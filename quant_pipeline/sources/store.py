@@ -9,6 +9,7 @@ kept as they came, bad prices included: `bars/clean.py` judges them.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,13 +21,25 @@ import polars as pl
 from quant_pipeline.bars.schema import BARS_SCHEMA, check_bars
 from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, listed, locked, read_parquet, read_state, stands, write_parquet, write_state
+from quant_pipeline.files import (
+    aware,
+    damaged,
+    frame_hash,
+    listed,
+    locked,
+    read_parquet,
+    read_state,
+    stands,
+    write_parquet,
+    write_state,
+)
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.arrival import BEFORE_ALL, look, next_arrival
 from quant_pipeline.sources.changes import Changes, compare, distinct, joined, restated_by, since, spoken
 
 STORED_SCHEMA = pl.Schema({**BARS_SCHEMA, "seen_at": BARS_SCHEMA["timestamp"], "withdrawn": pl.Boolean()})
 
+_INTERVAL, _MONTH = re.compile(r"[1-9][0-9]{0,4}[mhdwM]"), re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _AFTER_ALL = datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -118,7 +131,7 @@ class RawStore:
         """When the source last answered for `symbol` up to that moment; None where that is not on record."""
         path = self._asked_path(symbol)
         mend = "delete it: the next ingest writes it again"
-        return datetime.fromisoformat(read_state(path, mend)["asked"]) if stands(path) else None
+        return read_state(path, mend, lambda told: aware(told["asked"])) if stands(path) else None
 
     def note_asked(self, symbol: str, now: datetime) -> None:
         """Note that the source answered for `symbol` up to `now`; an earlier moment than the one on record changes nothing."""
@@ -176,8 +189,8 @@ class RawStore:
         return self.folder(symbol) / "asked.json"
 
     def _kept(self, symbol: str) -> list[str]:
-        """Intervals that have files, withdrawn bars or not."""
-        names = [path.name for path in listed(self.folder(symbol), "[0-9]*")]
+        """Intervals that have files, withdrawn bars or not; a folder of another name, such as 1m.old, is none of ours."""
+        names = [path.name for path in listed(self.folder(symbol), "[0-9]*") if _INTERVAL.fullmatch(path.name)]
         return sorted((name for name in names if self._months(symbol, name)), key=minutes)
 
     def _holds(self, symbol: str, interval: str, seen_by: datetime | None) -> bool:
@@ -226,7 +239,7 @@ class RawStore:
         return self._hashes[path][1]
 
     def _months(self, symbol: str, interval: str) -> list[Path]:
-        return listed(self.folder(symbol, interval), "????-??.parquet")
+        return listed_months(self.folder(symbol, interval))
 
 
 def _with(rows: pl.DataFrame, changes: Changes, seen_at: datetime) -> pl.DataFrame:
@@ -261,7 +274,10 @@ def mend(path: Path) -> str:
 
 
 def _read(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    return read_parquet(path, mend(path), columns)
+    schema = pl.Schema({name: dtype for name, dtype in STORED_SCHEMA.items() if columns is None or name in columns})
+    rows = read_parquet(path, mend(path), columns, schema=schema)
+    demand_month(rows["timestamp"], path, mend(path))
+    return rows
 
 
 def _between(bars: pl.DataFrame, interval: str, start: datetime | None, end: datetime | None) -> pl.DataFrame:
@@ -273,6 +289,20 @@ def _between(bars: pl.DataFrame, interval: str, start: datetime | None, end: dat
 def _may_hold(path: Path, start: datetime | None, end: datetime | None) -> bool:
     begin, after = month_span(path.stem)
     return (start is None or start < after) and (end is None or begin < end)
+
+
+def listed_months(folder: Path) -> list[Path]:
+    """The files of months in `folder`, oldest first; files of other names are none of ours."""
+    return [path for path in listed(folder, "????-??.parquet") if _MONTH.fullmatch(path.stem)]
+
+
+def demand_month(moments: pl.Series, path: Path, mend: str) -> None:
+    """Raise `DamagedError` unless all `moments` lie in the month that `path` is named after, in order."""
+    begin, after = month_span(path.stem)
+    if not moments.is_sorted():
+        raise damaged(path, "rows out of order", mend)
+    if len(moments) and not (begin <= moments[0] and moments[-1] < after):
+        raise damaged(path, f"rows of {moments[0]:%Y-%m-%d} to {moments[-1]:%Y-%m-%d}, another month's", mend)
 
 
 def month_span(month: str) -> tuple[datetime, datetime]:

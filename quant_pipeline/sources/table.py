@@ -103,7 +103,8 @@ def _read_csv(text: bytes, name: str, settings: FileFormat) -> Table:
     if not settings.header:
         frame = frame.rename({column: str(position) for position, column in enumerate(frame.columns, 1)})
     first = settings.skip_lines + settings.header + 1
-    blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    said = pl.all().str.strip_chars().fill_null("")
+    blank = frame.select(pl.all_horizontal(said == "")).to_series()
     return Table(frame.filter(~blank), pl.int_range(first, first + frame.height, eager=True).filter(~blank), text=True)
 
 

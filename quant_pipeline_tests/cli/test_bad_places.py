@@ -17,7 +17,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from quant_pipeline.errors import BundleError, DataError, MissingUpstreamError, QuantError, SourceError, StorageError
+from quant_pipeline.errors import BundleError, ConfigError, DataError, MissingUpstreamError, QuantError, SourceError, StorageError
+from quant_pipeline.files import write_parquet
 from quant_pipeline.sources import yahoo
 
 SYMBOL = "BTC-USD"
@@ -296,3 +297,23 @@ def test_what_stands_in_the_wrong_place_stops_a_prediction_in_one_line(quant, re
     misplace(path, wrong)
     told = refused(quant(home, "predict", SYMBOL), QuantError, word)
     assert "free space" not in told
+
+
+@pytest.mark.parametrize("wrong", ["x: [", "x: 1", "- a", "storage: 5", "\x00", "dead link", "folder"])
+def test_settings_of_dagster_that_cannot_be_read_are_named(quant, refused, home_of_nothing, tmp_path, wrong):
+    home = home_of_nothing.copy(tmp_path / "home")
+    settings = home.root / "dagster.yaml"
+    settings.unlink()
+    if wrong == "folder":
+        settings.mkdir()
+    elif wrong == "dead link":
+        settings.symlink_to("/no/where")
+    else:
+        settings.write_text(wrong)
+    refused(quant(home, "predict", SYMBOL), ConfigError, "dagster.yaml", "restore the file")
+
+
+def test_a_report_of_another_version_names_the_command_that_makes_it(quant, refused, home):
+    path = home.lake / "skill_report" / f"{SYMBOL}.parquet"
+    write_parquet(path, pl.read_parquet(path).drop("looks"))
+    refused(quant(home, "report", SYMBOL), DataError, "other columns than this version writes: looks", "quant materialize")

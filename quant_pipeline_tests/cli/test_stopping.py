@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,17 @@ def test_a_signal_ends_in_one_line_and_its_code_whatever_a_library_made_of_it(ca
         work()
     assert ended.value.exit_code == code
     assert capsys.readouterr().out.splitlines() == ["Stopped. Nothing half-written stays; the same command goes on from here."]
+
+
+def test_a_signal_to_a_forked_child_is_none_to_the_parent():
+    with Stops() as stops:
+        child = os.fork()
+        if not child:
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert stops.code(ValueError()) is None
 
 
 def test_handlers_are_as_before_when_it_is_over():

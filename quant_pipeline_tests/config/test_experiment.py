@@ -138,6 +138,7 @@ def test_the_hours_of_a_release_are_a_clock():
         ({"macro": {"hours": {"DGS10": "09:00"}}}, "16:15 or later for DGS10"),
         ({"news": {"timezone": "America/NewYork"}}, "such as America/New_York"),
         ({"news": {"timezone": "EST5EDT4"}}, "a zone of the tz database"),
+        ({"news": {"timezone": "Factory"}}, "a zone of the tz database"),
         ({"news": {"delay": "-1m"}}, "news.delay"),
     ],
 )

@@ -159,6 +159,55 @@ def by_a_cache_of_lines():
     return linecache.getline(TABLE + ".csv", 3)
 
 
+@READERS.add
+def by_a_fork():
+    import os
+
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+@READERS.add
+def by_a_pool_of_processes():
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(len, TABLE).result()
+
+
+@READERS.add
+def by_shared_memory():
+    from multiprocessing.shared_memory import SharedMemory
+
+    memory = SharedMemory(create=True, size=8)
+    memory.close()
+    memory.unlink()
+
+
+@READERS.add
+def by_a_variable():
+    import os
+
+    return os.environ["PATH"]
+
+
+@READERS.add
+def by_a_variable_that_may_be_absent():
+    import os
+
+    return os.getenv("NOT_THERE", "1.5"), os.environ.get("NOT_THERE")
+
+
+@CALLERS.add
+def by_an_address_with_a_query():
+    import xgboost
+
+    return xgboost.DMatrix(TABLE + ".csv?format=csv")
+
+
 @CALLERS.add
 def by_torch():
     import torch
@@ -204,3 +253,18 @@ def of_a_library_made_by_ctypes():
     import xgboost
 
     return xgboost.DMatrix([[1.0]]).num_row()
+
+
+@HONEST.add
+def memory_without_a_file():
+    import mmap
+
+    return mmap.mmap(-1, 8)
+
+
+@HONEST.add
+def a_library_that_reads_variables():
+    import shutil
+    import zoneinfo
+
+    return shutil.which("sh"), zoneinfo.ZoneInfo("UTC"), Path("~").expanduser()

@@ -201,6 +201,14 @@ def test_a_value_of_another_kind_is_refused(tmp_path):
             ChampionHistory(tmp_path).events("SPY")
 
 
+def test_a_history_of_another_symbol_is_refused(tmp_path):
+    history = ChampionHistory(tmp_path)
+    history.record("SPY", "a", Decision(True, "first"), as_of=START, since=START)
+    (tmp_path / "QQQ.jsonl").write_bytes((tmp_path / "SPY.jsonl").read_bytes())
+    with pytest.raises(DamagedError, match=r"QQQ\.jsonl, line 1.*a decision about SPY"):
+        history.live_at("QQQ", days(1))
+
+
 def test_a_history_that_leads_nowhere_is_damage_and_not_absence(tmp_path):
     (tmp_path / "SPY.jsonl").symlink_to(tmp_path / "nowhere")
     (tmp_path / "champions").write_text("x")

@@ -27,6 +27,11 @@ def test_code_settings_and_what_the_system_keeps_are_none(place):
     assert outside.allowed(place)
 
 
+def test_variables_of_a_process_are_those_of_a_user():
+    assert not outside.allowed("/proc/self/environ")
+    assert not outside.allowed("/proc/thread-self/environ")
+
+
 def test_a_table_among_the_settings_is_none_of_them():
     assert not outside.allowed(outside.PACKAGE / "config" / "daily.csv")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_pipeline.errors import DataError, StorageError
-from quant_pipeline.files import locked
+from quant_pipeline.files import locked, write_parquet
 from quant_pipeline.inference.signals import Signal, SignalStore
 
 HOUR = timedelta(hours=1)
@@ -155,6 +156,24 @@ def test_one_writer_of_a_table_at_a_time(store):
         assert pl.read_parquet(store.root / "GC=F.parquet").height == 1
     writer.join()
     assert pl.read_parquet(store.root / "GC=F.parquet").height == 2
+
+
+def test_a_signal_in_the_place_of_another_is_named(store):
+    store.write(signal())
+    path = next(store.root.glob("GC=F/2026/11/*.json"))
+    for place in (path.with_name("20261116T1300Z.json"), store.root / "SPY" / "2026" / "11" / path.name):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+        with pytest.raises(DataError, match=r"found the signal of GC=F at 20261116T1400Z, wanted that of"):
+            store.read(place.parents[2].name)
+
+
+def test_a_table_of_another_version_is_made_again_from_the_signals(store):
+    store.write(signal())
+    path = store.root / "GC=F.parquet"
+    write_parquet(path, store.table("GC=F").drop("simulated"))
+    store.write(signal(as_of=AT + HOUR))
+    assert store.table("GC=F")["simulated"].to_list() == [True, True]
 
 
 def test_a_damaged_table_is_made_again_from_the_signals(store):

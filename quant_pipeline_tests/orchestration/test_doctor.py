@@ -5,6 +5,7 @@ import pytest
 
 from quant_pipeline.files import write_parquet
 from quant_pipeline.orchestration import doctor, row_ledger
+from quant_pipeline.orchestration.stored import damaged_stores
 
 
 @pytest.fixture
@@ -139,3 +140,27 @@ def test_an_implausible_skill_is_told_beside_a_damaged_audit(home, monkeypatch):
     (house.workplace.lake / "feature_audit" / f"{SYMBOL}.parquet").write_bytes(b"x")
     told = [name for name, good, _ in doctor._place(house) if not good and name != "disk"]
     assert told == [f"tables of {SYMBOL}", "implausible skill"]
+
+
+def test_damage_of_what_cannot_be_made_again_is_told(home, monkeypatch):
+    monkeypatch.setattr(doctor, "_leaks", lambda: "12 of 12 caught")
+    house = home.house()
+    raw, signal = house.store.folder(SYMBOL, "1m") / "2026-11.parquet", next(house.workplace.signals.rglob("*Z.json"))
+    bundle = house.workplace.bundles / SYMBOL / str(house.champions.live_at(SYMBOL, house.workplace.now())) / "meta.json"
+    (house.workplace.shared / "releases" / "series").mkdir(parents=True)
+    (house.workplace.shared / "articles").mkdir()
+    release, headlines = house.workplace.releases / "series" / "CPI.parquet", house.workplace.shared / "articles" / SYMBOL
+    headlines.mkdir()
+    for path in (raw, signal, bundle, release, headlines / "2026-11.parquet"):
+        path.write_bytes(b"x")
+    told = {name: text for name, good, text in doctor._place(house) if not good and name != "disk"}
+    wrong = {f"raw bars of {SYMBOL}": raw, f"signals of {SYMBOL}": signal, "champions": bundle, "releases": release}
+    wrong[f"headlines of {SYMBOL}"] = headlines / "2026-11.parquet"
+    assert told.keys() == wrong.keys()
+    assert all(told[name].startswith(f"{path}: found") for name, path in wrong.items())
+
+
+def test_damaged_notes_of_an_ingest_are_told(home):
+    asked = home.house().store.folder(SYMBOL) / "asked.json"
+    asked.write_text("{}")
+    assert [text for _, text in damaged_stores(home.house()) if text.startswith(f"{asked}: found a damaged file")]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from quant_pipeline.config.universe import load_universe
 from quant_pipeline.errors import DataError, StorageError
+from quant_pipeline.files import write_parquet
 from quant_pipeline.sources.news.articles import ARTICLES_SCHEMA, ArticleStore
 from quant_pipeline.sources.simulated.source import SimulatedSource
 
@@ -136,6 +137,20 @@ def test_a_damaged_month_is_named(store):
         store.read("GC=F")
     with pytest.raises(DataError, match="damaged"):
         store.append("GC=F", rows((1, "b", None)), START, backfill=True)
+
+
+LATER = pl.col("known_at").dt.offset_by("1mo")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda told: told.drop("link"), lambda told: told.with_columns(x=1), lambda told: told.with_columns(LATER)]
+)
+def test_a_sealed_month_that_is_not_this_one_is_damage(store, change):
+    store.append("GC=F", rows((0, "a", None)), START, backfill=True)
+    path = store.folder("GC=F") / "2025-06.parquet"
+    write_parquet(path, change(pl.read_parquet(path)))
+    with pytest.raises(DataError, match=r"GC=F/2025-06\.parquet.*damaged"):
+        store.read("GC=F")
 
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path):

@@ -134,6 +134,22 @@ def test_a_format_that_is_said(text, form, wanted):
         assert to_utc(pl.Series([int(text)]), "UTC", "f", time_format=form).to_list() == [wanted]
 
 
+@pytest.mark.parametrize("mark", ["Z", " UTC", " GMT"])
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+def test_a_zone_that_the_times_carry_is_never_another(mark, zone):
+    read = to_utc(pl.Series([f"01/07/2025 13:30{mark}"]), zone, "x.csv", time_format=f"%d/%m/%Y %H:%M{mark}")
+    assert read.to_list() == [datetime(2025, 7, 1, 13, 30, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("text", ["01.07.25 13:30", "25-07-01 13:30"])
+def test_the_setting_for_years_of_two_digits_is_named_and_reads_them(text):
+    with pytest.raises(DataError) as told:
+        to_utc(pl.Series([text]), "UTC", "x.csv")
+    forms = re.findall(r'"(%[^"]+)"', str(told.value))
+    read = [to_utc(pl.Series([text]), "UTC", "x.csv", time_format=form)[0] for form in forms]
+    assert datetime(2025, 7, 1, 13, 30, tzinfo=UTC) in read
+
+
 def test_a_format_reads_nothing_else():
     with pytest.raises(DataError, match=r"line 3.*'2025-07-01 13:31'.*a time written %d\.%m\.%Y %H:%M"):
         to_utc(pl.Series(["01.07.2025 13:30", "2025-07-01 13:31"]), "UTC", "f", time_format="%d.%m.%Y %H:%M")
@@ -144,7 +160,7 @@ def test_a_format_reads_nothing_else():
     [
         ("01.07.2025 13:30:00.000", ("%d.%m.%Y %H:%M:%S.%f", "%m.%d.%Y %H:%M:%S.%f")),
         ("01.07.2025", ('"%d.%m.%Y"', '"%m.%d.%Y"')),
-        ("13/07/25 09:30:00", ("%d/%m/%y %H:%M", "%y-%m-%d %H:%M")),
+        ("13/07/25 09:30:00", ("%d/%m/%y %H:%M", "%y/%m/%d %H:%M")),
     ],
 )
 def test_the_setting_for_days_first_is_named(text, formats):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,7 @@ from quant_pipeline.bars.schema import BARS_SCHEMA
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.config.universe import Instrument
 from quant_pipeline.errors import DataError, SourceError, UnreachableError
+from quant_pipeline.files import write_state
 from quant_pipeline.sources import ingest as module
 from quant_pipeline.sources.base import Fetched
 from quant_pipeline.sources.ingest import OVERLAP, ingest
@@ -302,6 +304,15 @@ def test_progress_that_is_damaged_names_its_file(store):
     run(Source(), store)
     path = store.folder("GC=F", "1m") / "progress.json"
     path.write_text(path.read_text().replace("2025-01", "2025-02"))
+    with pytest.raises(DataError, match=r"progress\.json.*damaged.*asked for again"):
+        run(Source(), store)
+
+
+@pytest.mark.parametrize("wrong", [{"retry": None}, {"holes": [1]}, {"retry": [["x", "y"]]}, {"reached": "2025-01-01T00:00:00"}])
+def test_progress_of_another_kind_names_its_file(store, wrong):
+    run(Source(), store)
+    path = store.folder("GC=F", "1m") / "progress.json"
+    write_state(path, {**json.loads(path.read_text()), **wrong})
     with pytest.raises(DataError, match=r"progress\.json.*damaged.*asked for again"):
         run(Source(), store)
 

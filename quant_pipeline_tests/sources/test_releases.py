@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_pipeline.errors import DataError, StorageError
+from quant_pipeline.files import write_parquet
 from quant_pipeline.sources.base import RELEASES_SCHEMA
 from quant_pipeline.sources.macro.releases import REVISIONS_SCHEMA, ReleaseStore, first_release, known_from, numbered
 
@@ -139,6 +140,16 @@ def test_a_damaged_file_is_named(store):
         store.read()
     with pytest.raises(DataError, match="damaged"):
         store.append(releases(("CPI", 5, 9, 3.0)), NOW)
+
+
+@pytest.mark.parametrize("change", [lambda told: told.drop("value"), lambda told: told.with_columns(series=pl.lit("PPI"))])
+def test_a_sealed_series_that_is_not_this_one_is_damage(store, change):
+    store.append(releases(("CPI", 4, 1, 3.0)), NOW)
+    path = store.root / "series" / "CPI.parquet"
+    write_parquet(path, change(pl.read_parquet(path)))
+    for act in (store.read, lambda: store.append(releases(("CPI", 5, 9, 3.0)), NOW)):
+        with pytest.raises(DataError, match=r"CPI\.parquet: found a damaged file \((other columns|releases of PPI)"):
+            act()
 
 
 def test_a_disk_that_refuses_is_told(tmp_path):

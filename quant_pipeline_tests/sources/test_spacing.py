@@ -86,6 +86,16 @@ def test_a_file_that_begins_with_longer_bars_is_refused_with_the_place(older):
         check(mixed)
 
 
+@pytest.mark.parametrize("count", [25, 40])
+@pytest.mark.parametrize("minutes", [203, 230])
+@pytest.mark.parametrize("length", [timedelta(minutes=5), timedelta(hours=1)])
+def test_a_file_that_ends_in_longer_bars_is_refused_however_few(count, minutes, length):
+    first = every(MINUTE, minutes)
+    found = rf"bars (5m|1h) apart \({count} of {count} distances, from {first[-1]:%Y-%m-%d %H:%M} UTC"
+    with pytest.raises(DataError, match=found):
+        check(pl.concat([first, every(length, count, first[-1] + length)]))
+
+
 def test_seconds_in_the_middle_of_minutes_are_refused():
     inside = every(timedelta(seconds=1), 600, START + timedelta(days=3))
     with pytest.raises(DataError, match=r"bars 1s apart .*from 2025-07-0[34]"):

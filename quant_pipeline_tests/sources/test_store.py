@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_pipeline.bars.schema import BARS_SCHEMA
-from quant_pipeline.errors import DataError, StorageError
+from quant_pipeline.errors import DamagedError, DataError, StorageError
+from quant_pipeline.files import write_parquet, write_state
 from quant_pipeline.sources import store as store_module
 from quant_pipeline.sources.arrival import BEFORE_ALL
 from quant_pipeline.sources.store import RawStore, month_span
@@ -251,6 +253,44 @@ def test_a_damaged_month_is_named(store):
     with pytest.raises(DataError, match=r"GC=F/1m/2025-07\.parquet.*damaged"):
         store.read("GC=F", "1m")
     assert store.read("GC=F", "1m", end=month_span("2025-07")[0]).height == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda rows: rows.drop("open"), "open"),
+        (lambda rows: rows.with_columns(pl.col("close").cast(pl.Float32)), "other columns.*: close"),
+        (lambda rows: rows.with_columns(pl.col("timestamp").dt.replace_time_zone(None)), "other columns.*: timestamp"),
+        (lambda rows: rows.reverse(), "rows out of order"),
+        (lambda rows: rows.with_columns(pl.col("timestamp").dt.offset_by("1mo")), "another month's"),
+    ],
+)
+def test_a_sealed_month_that_is_not_this_one_is_damage(store, change, found):
+    store.append("GC=F", "1m", span(30), NOW)
+    path = store.folder("GC=F", "1m") / "2025-07.parquet"
+    write_parquet(path, change(pl.read_parquet(path)))
+    for act in (
+        lambda: store.read("GC=F", "1m"),
+        lambda: store.intervals("GC=F", NOW),
+        lambda: store.append("GC=F", "1m", span(31), NOW),
+    ):
+        with pytest.raises(DamagedError, match=rf"2025-07\.parquet.*{found}"):
+            act()
+
+
+def test_what_was_moved_aside_is_no_part_of_the_store(store):
+    store.append("GC=F", "1m", span(30), NOW)
+    shutil.copytree(store.folder("GC=F", "1m"), store.folder("GC=F", "1m.old"))
+    shutil.copy(store.folder("GC=F", "1m") / "2025-07.parquet", store.folder("GC=F", "1m") / "2025-13.parquet")
+    assert store.intervals("GC=F") == ("1m",)
+    assert store.read("GC=F", "1m").height == 30
+
+
+@pytest.mark.parametrize("told", [{}, {"asked": 5}, {"asked": "2025-08-01T00:00:00"}])
+def test_when_a_source_answered_is_a_moment_or_damage(store, told):
+    write_state(store.folder("GC=F") / "asked.json", told)
+    with pytest.raises(DamagedError, match=r"asked\.json.*delete it"):
+        store.note_asked("GC=F", NOW)
 
 
 def test_wrong_tables_are_refused_before_anything_is_written(store):

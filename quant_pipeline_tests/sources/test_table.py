@@ -206,3 +206,8 @@ def test_two_lines_that_are_joined_are_named(read):
     with pytest.raises(DataError, match=r"line 5: found 11 values.*wanted 6, as line 2 has.*part the line") as error:
         read("title\n" + TEXT.replace("32\n2025", "322025"), skip_lines=1)
     assert "found found" not in str(error.value)
+
+
+@pytest.mark.parametrize("line", ["   ", "\t", " , ,,,, "])
+def test_lines_of_spaces_are_blank(read, line):
+    assert read(f"{TEXT}{line}\n").equals(read(TEXT))

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import polars as pl
 
 from quant_pipeline.bars.moments import require_columns
 from quant_pipeline.config.macro_series import last_day
 from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, listed, locked, read_parquet, stands, write_parquet
+from quant_pipeline.files import damaged, frame_hash, listed, locked, read_parquet, stands, write_parquet
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.arrival import look, next_arrival
 from quant_pipeline.sources.base import RELEASES_SCHEMA, UTC_TIME
@@ -25,6 +25,7 @@ NEW_YORK = "America/New_York"
 ORDER = ("known_at", "series", "period", "revision")
 _KEY = ["series", "period", "released_at"]
 _TOLD = ("known_at", "value")
+_MEND = "restore it from a backup, or delete it and ingest again"
 STORED_SCHEMA = pl.Schema({**RELEASES_SCHEMA, "seen_at": UTC_TIME})
 REVISIONS_SCHEMA = pl.Schema(
     {
@@ -141,19 +142,19 @@ class ReleaseStore:
     def revisions(self) -> pl.DataFrame:
         """What a source changed after the fact: series, period, released_at, old_* (stored), new_* (refused), fetched_at."""
         path = self.root / "revisions.parquet"
-        return _read(path) if stands(path) else pl.DataFrame(schema=REVISIONS_SCHEMA)
+        return read_parquet(path, _MEND, schema=REVISIONS_SCHEMA) if stands(path) else pl.DataFrame(schema=REVISIONS_SCHEMA)
 
     def fingerprint(self, until: datetime | None = None) -> str:
         """Hash over all releases known at `until`; equal releases give equal fingerprints, however they were fetched."""
         return frame_hash(self.read(until))
 
     def _stored(self) -> pl.DataFrame:
-        frames = [_read(path) for path in listed(self.root / "series", "*.parquet")]
+        frames = [_series(path) for path in listed(self.root / "series", "*.parquet")]
         return pl.concat(frames) if frames else pl.DataFrame(schema=STORED_SCHEMA)
 
     def _append_series(self, path: Path, rows: pl.DataFrame, ledger: Ledger, seen_at: datetime) -> pl.DataFrame:
         """Add the new rows of one series to its file; return the conflicting ones beside what is stored."""
-        stored = _read(path) if stands(path) else pl.DataFrame(schema=STORED_SCHEMA)
+        stored = _series(path) if stands(path) else pl.DataFrame(schema=STORED_SCHEMA)
         new = (
             rows.with_columns(seen_at=pl.lit(seen_at).cast(UTC_TIME))
             .join(stored, on=_KEY, how="anti")
@@ -225,5 +226,9 @@ def _check_over(frame: pl.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _read(path: Path) -> pl.DataFrame:
-    return read_parquet(path, "restore it from a backup, or delete it and ingest again")
+def _series(path: Path) -> pl.DataFrame:
+    rows = read_parquet(path, _MEND, schema=STORED_SCHEMA)
+    others = rows["series"].unique().sort().to_list()
+    if others not in ([], [unquote(path.stem)]):
+        raise damaged(path, f"releases of {', '.join(others)}", _MEND)
+    return rows

@@ -18,12 +18,12 @@ import polars as pl
 
 from quant_pipeline.bars.moments import Int64s, microseconds, require_columns, to_microseconds
 from quant_pipeline.errors import DataError
-from quant_pipeline.files import frame_hash, listed, locked, read_parquet, stands, write_parquet
+from quant_pipeline.files import frame_hash, locked, read_parquet, stands, write_parquet
 from quant_pipeline.ledger import Ledger
 from quant_pipeline.sources.arrival import look, next_arrival
 from quant_pipeline.sources.base import HEADLINES_SCHEMA, UTC_TIME
 from quant_pipeline.sources.news.titles import article_id, title_key
-from quant_pipeline.sources.store import month_span
+from quant_pipeline.sources.store import demand_month, listed_months, month_span
 
 ARTICLES_SCHEMA = pl.Schema(
     {
@@ -124,7 +124,7 @@ class ArticleStore:
         return self.root / quote(symbol, safe="^=+")
 
     def _months(self, symbol: str) -> list[Path]:
-        return listed(self.folder(symbol), "????-??.parquet")
+        return listed_months(self.folder(symbol))
 
 
 def copies(rows: pl.DataFrame, stored: pl.DataFrame, same_title: timedelta) -> pl.Series:
@@ -213,9 +213,10 @@ def _stamped(rows: pl.DataFrame, root: Path, seen_at: datetime) -> pl.DataFrame:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    return read_parquet(
-        path, "restore it from a backup; without one, delete it: what the feeds still tell will come again, as seen then"
-    )
+    mend = "restore it from a backup; without one, delete it: what the feeds still tell will come again, as seen then"
+    rows = read_parquet(path, mend, schema=ARTICLES_SCHEMA)
+    demand_month(rows["known_at"], path, mend)
+    return rows
 
 
 def _may_hold(path: Path, start: datetime | None, end: datetime | None) -> bool:
