@@ -46,9 +46,9 @@ def tell_runs(teller: Teller, instance: dg.DagsterInstance, since: datetime | No
 
 
 def _tell_run(teller: Teller, instance: dg.DagsterInstance, record: dg.RunRecord) -> None:
-    run = _Run(record)
-    entries = instance.all_logs(run.id, of_type=TOLD)
+    entries = instance.all_logs(record.dagster_run.run_id, of_type=TOLD)
     events = [(datetime.fromtimestamp(entry.timestamp, UTC), entry.dagster_event) for entry in entries if entry.dagster_event]
+    run = _Run(record, frozenset(_shared(instance, [event for _, event in events])))
     failed = any(event.is_step_failure for _, event in events)
     told = run.failed and _told_by_another(instance, record)
     for at, event in events:
@@ -64,9 +64,10 @@ def _tell_run(teller: Teller, instance: dg.DagsterInstance, record: dg.RunRecord
 
 @dataclass(frozen=True)
 class _Run:
-    """A run that ended, as its troubles are told."""
+    """A run that ended, as its troubles are told; `shared` are its steps that make something of no partition."""
 
     record: dg.RunRecord
+    shared: frozenset[str]
 
     @property
     def id(self) -> str:
@@ -87,14 +88,30 @@ class _Run:
 
     def scope(self, step: str | None) -> str:
         """Of a step, in whichever job it runs, or of the whole job where no step is to blame."""
-        return f"run/{self.partition}/{step or self.job}"
+        return f"run/{self.whose(step)}/{step or self.job}"
+
+    def whose(self, step: str | None) -> str:
+        """The partition that a step is about: none where runs of all partitions make the same."""
+        return "" if step in self.shared else self.partition
 
     def failure(self, event: DagsterEvent, at: datetime) -> Trouble:
-        thing = f"{self.partition} {event.step_key or self.job}".strip()
+        thing = f"{self.whose(event.step_key)} {event.step_key or self.job}".strip()
         reason = _reason(event)
         text = failure_message(thing, self.job, self.id, reason)
         scope = self.scope(event.step_key)
         return Trouble(f"{scope}/{self.id}", scope, alike(reason), "failed", thing, text, at)
+
+
+def _shared(instance: dg.DagsterInstance, events: list[DagsterEvent]) -> Iterator[str]:
+    """Steps whose asset has no partition, by what they made in this run, or where they failed, the last time."""
+    for event in events:
+        if event.is_step_materialization and event.step_key and event.partition is None:
+            yield event.step_key
+        elif event.is_step_failure and event.step_key:
+            entry = instance.get_latest_materialization_event(dg.AssetKey(event.step_key))
+            made = entry.asset_materialization if entry else None
+            if made and made.partition is None:
+                yield event.step_key
 
 
 def _reason(event: DagsterEvent) -> str:
