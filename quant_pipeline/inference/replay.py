@@ -103,6 +103,8 @@ def differing_fields(one: Signal, other: Signal) -> list[str]:
 
 
 def _cause(emitted: Signal, again: Signal, differing: set[str]) -> str:
+    if emitted.status == "failed" and emitted.data_hash is None:
+        return f"what it was to be made of could not be opened then, and can be now: {emitted.reason}"
     if "data_hash" in differing:
         then, now = (f"{signal.last_bar_at:%Y-%m-%d %H:%M}" if signal.last_bar_at else "none" for signal in (emitted, again))
         told = "the bars, headlines or releases of the window are not those of then: a store was rebuilt or changed by hand"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import polars as pl
 
 from quant_pipeline.bars.resample import resample
 from quant_pipeline.bars.schema import RUNG_SCHEMA
-from quant_pipeline.bars.sessions import session_table
+from quant_pipeline.bars.sessions import known_span, session_table
 from quant_pipeline.config.timeframes import duration
 from quant_pipeline.errors import DataError
 
@@ -61,8 +62,24 @@ def next_open(calendar: str, primary: str, after: datetime) -> datetime | None:
     return later[0] if len(later) else None
 
 
+def midnight(at: datetime) -> datetime:
+    """The midnight UTC that begins the day of `at`."""
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def _grid(calendar: str, primary: str, start: datetime, end: datetime) -> pl.DataFrame:
-    """Every bar that the sessions between would have: one made-up minute at each bar's open goes through the resampler."""
+    """Every bar that the sessions between would have, and of the days that `start` and `end` cut.
+
+    Of whole days, so that all that is asked within a day is made once: the schedule asks for every symbol at every tick.
+    """
+    first, last = known_span(calendar)
+    after = midnight(end) + timedelta(days=1)
+    return _whole_days(calendar, primary, min(start, max(midnight(start), first)), max(end, min(after, last)))
+
+
+@lru_cache(maxsize=64)
+def _whole_days(calendar: str, primary: str, start: datetime, end: datetime) -> pl.DataFrame:
+    """One made-up minute at each bar's open goes through the resampler."""
     step = min(duration(primary), timedelta(days=1))
     last = pl.col("session_close") - timedelta(microseconds=1)
     slots = (

@@ -19,7 +19,7 @@ from quant_pipeline.config.timeframes import duration, minutes
 from quant_pipeline.features.build import history_needed
 from quant_pipeline.features.groups import narrowed
 from quant_pipeline.features.news import REACH as NEWS_REACH
-from quant_pipeline.inference.schedule import decision_moments
+from quant_pipeline.inference.schedule import decision_moments, midnight
 from quant_pipeline.models.preparation.hmm import LOOKBACK as REGIMES_LOOKBACK
 from quant_pipeline.sources.store import RawStore
 
@@ -106,13 +106,9 @@ def cut(raw: Mapping[str, pl.DataFrame], start: datetime, as_of: datetime, calen
 
 def window_start(experiment: Experiment, calendar: str, as_of: datetime) -> datetime:
     """Midnight UTC from which the bars of the decision at `as_of` are read."""
-    return _midnight(as_of) - history_window(experiment, calendar)
+    return midnight(as_of) - history_window(experiment, calendar)
 
 
 def context_start(experiment: Experiment, calendar: str, as_of: datetime) -> datetime:
     """Midnight UTC from which other markets and news are read for the decision at `as_of`."""
-    return _midnight(as_of) - context_window(experiment, calendar)
-
-
-def _midnight(at: datetime) -> datetime:
-    return at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight(as_of) - context_window(experiment, calendar)

@@ -47,9 +47,9 @@ def tell_runs(teller: Teller, instance: dg.DagsterInstance, since: datetime | No
 
 
 def _tell_run(teller: Teller, instance: dg.DagsterInstance, record: dg.RunRecord) -> None:
-    run = _Run(record)
-    entries = instance.all_logs(run.id, of_type=TOLD)
+    entries = instance.all_logs(record.dagster_run.run_id, of_type=TOLD)
     events = [(datetime.fromtimestamp(entry.timestamp, UTC), entry.dagster_event) for entry in entries if entry.dagster_event]
+    run = _Run(record, frozenset(_shared(instance, [event for _, event in events])))
     failed = any(event.is_step_failure for _, event in events)
     told = run.failed and _told_by_another(instance, record)
     for at, event in events:
@@ -65,9 +65,10 @@ def _tell_run(teller: Teller, instance: dg.DagsterInstance, record: dg.RunRecord
 
 @dataclass(frozen=True)
 class _Run:
-    """A run that ended, as its troubles are told."""
+    """A run that ended, as its troubles are told; `shared` are its steps that make something of no partition."""
 
     record: dg.RunRecord
+    shared: frozenset[str]
 
     @property
     def id(self) -> str:
@@ -88,16 +89,32 @@ class _Run:
 
     def scope(self, step: str | None) -> str:
         """Of a step, in whichever job it runs, or of the whole job where no step is to blame."""
-        return f"run/{self.partition}/{step or self.job}"
+        return f"run/{self.whose(step)}/{step or self.job}"
+
+    def whose(self, step: str | None) -> str:
+        """The partition that a step is about: none where runs of all partitions make the same."""
+        return "" if step in self.shared else self.partition
 
     def failure(self, event: DagsterEvent, at: datetime) -> Trouble:
         job = job_told(self.job)
-        thing = f"{spelled(self.partition)} {event.step_key or job}".strip()
+        thing = f"{spelled(self.whose(event.step_key))} {event.step_key or job}".strip()
         error = event.step_failure_data.error if event.is_step_failure else None
         said = reason(error) if error else event.message or ""
         text = failure_message(thing, job, self.id, said)
         scope = self.scope(event.step_key)
         return Trouble(f"{scope}/{self.id}", scope, alike(said), "failed", thing, text, at)
+
+
+def _shared(instance: dg.DagsterInstance, events: list[DagsterEvent]) -> Iterator[str]:
+    """Steps whose asset has no partition, by what they made in this run, or where they failed, the last time."""
+    for event in events:
+        if event.is_step_materialization and event.step_key and event.partition is None:
+            yield event.step_key
+        elif event.is_step_failure and event.step_key:
+            entry = instance.get_latest_materialization_event(dg.AssetKey(event.step_key))
+            made = entry.asset_materialization if entry else None
+            if made and made.partition is None:
+                yield event.step_key
 
 
 def _told_by_another(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:

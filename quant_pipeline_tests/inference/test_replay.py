@@ -132,6 +132,14 @@ def test_what_was_not_asked_for_or_did_not_answer_comes_back_too(desk, bundle):
     assert b'"asked"' not in predictor.signal("BTC-USD", bundle, AT).canonical()
 
 
+def test_what_could_not_be_opened_then_and_can_now_is_a_cause(desk, bundle):
+    predictor = Predictor(desk, profile="simulated", simulated=True)
+    desk.signals.write(predictor.unread("BTC-USD", AT + HOUR, "failed", "no manifest.json", bundle.id))
+    (row,) = again(desk, bundle).to_dicts()
+    assert not row["equal"]
+    assert row["cause"] == "what it was to be made of could not be opened then, and can be now: no manifest.json"
+
+
 def test_a_lost_bundle_is_a_cause(emitted, bundle):
     def damaged(_: str):
         raise BundleError("model.txt", found="a changed byte", wanted="the sealed one", mend="restore it")

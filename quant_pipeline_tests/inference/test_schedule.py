@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from quant_pipeline.bars.resample import resample
 from quant_pipeline.bars.schema import RUNG_SCHEMA
 from quant_pipeline.bars.sessions import is_open, session_table
+from quant_pipeline.inference import schedule
 from quant_pipeline.inference.schedule import decision_moments, decision_time, next_open
 
 CALENDARS = ["24/7", "NYSE", "CMEGlobex_GC", "CME_Equity"]
@@ -63,6 +64,16 @@ def test_friday_evening_is_decided_on_saturday_and_filled_on_sunday():
 def test_new_york_is_decided_on_the_half_hour_and_at_the_close():
     moments = decision_moments("NYSE", "1h", datetime(2024, 11, 29, tzinfo=UTC), datetime(2024, 11, 30, tzinfo=UTC))
     assert [f"{at:%H:%M}" for at in moments] == ["15:30", "16:30", "17:30", "18:00"]
+
+
+def test_what_is_asked_within_a_day_is_made_once(monkeypatch):
+    """The schedule asks for every symbol at every tick of five minutes."""
+    made = []
+    monkeypatch.setattr(schedule, "resample", lambda bars, primary: made.append(primary) or resample(bars, primary))
+    schedule._whole_days.cache_clear()
+    for step in range(12):
+        decision_moments("CMEGlobex_GC", "1h", START, START + timedelta(days=7, minutes=5 * step))
+    assert made == ["1h"]
 
 
 def test_the_end_of_a_calendar_has_no_next_open():

@@ -170,16 +170,19 @@ class Runs:
     def __init__(self, house, instance: dg.DagsterInstance) -> None:
         self.house, self.instance, self.cursor = house, instance, None
 
-    def run(self, job: str = "hourly_inference", error: Exception | None = None, notes: dict | None = None, **tags: str) -> None:
-        @dg.op
-        def raw_bars(context) -> None:
+    def run(
+        self, job: str = "hourly_inference", error: Exception | None = None, notes: dict | None = None, step: str = "raw_bars",
+        **tags: str,
+    ) -> None:  # fmt: skip
+        @dg.op(name=step)
+        def bring(context) -> None:
             if error:
                 raise error
             if notes is not None:
-                made = dg.AssetMaterialization("raw_bars", partition=SYMBOL, metadata={"ledger": {"notes": notes}})
-                context.log_event(made)
+                partition = SYMBOL if step == "raw_bars" else None
+                context.log_event(dg.AssetMaterialization(step, partition=partition, metadata={"ledger": {"notes": notes}}))
 
-        graph = dg.GraphDefinition(name=job, node_defs=[raw_bars])
+        graph = dg.GraphDefinition(name=job, node_defs=[bring])
         tags = {"dagster/partition": SYMBOL, "quant/symbol": SYMBOL, **tags}
         graph.to_job(name=job).execute_in_process(instance=self.instance, raise_on_error=False, tags=tags)
         self.look()
@@ -219,6 +222,16 @@ def test_failures_of_a_kind_are_one_message_until_the_step_works_again_in_any_jo
     assert telegram[2].startswith("OVER BTC-USD raw_bars, after less than 1 min\n5 times failed")
     runs.run(error=refused(9))
     assert len(telegram) == 4
+
+
+def test_a_failure_of_what_all_symbols_share_is_one_message_and_its_end_the_first_success(runs, telegram):
+    runs.run(step="macro_series", notes={})
+    for symbol in ("BTC-USD", "GC=F", "SPY"):
+        runs.run("drift_check", refused(0), step="macro_series", **{"dagster/partition": symbol, "quant/symbol": symbol})
+    assert [text.splitlines()[0] for text in telegram] == ["FAILED macro_series"]
+    runs.run(step="macro_series", notes={})
+    assert telegram[1].startswith("OVER macro_series, after less than 1 min\n3 times failed")
+    assert len(telegram) == 2
 
 
 def test_a_cursor_that_was_lost_tells_nothing_twice(runs, telegram):
