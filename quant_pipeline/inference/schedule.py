@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import polars as pl
 
+from quant_pipeline.bars.moments import to_microseconds
 from quant_pipeline.bars.resample import resample
 from quant_pipeline.bars.schema import RUNG_SCHEMA
 from quant_pipeline.bars.sessions import known_span, session_table
@@ -63,7 +64,8 @@ def next_open(calendar: str, primary: str, after: datetime) -> datetime | None:
 
 
 def midnight(at: datetime) -> datetime:
-    """The midnight UTC that begins the day of `at`."""
+    """The midnight UTC that begins the day of `at`; raises `DataError` for a moment without a time zone."""
+    to_microseconds(at, "a decision's moment")
     return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 

@@ -62,7 +62,10 @@ def test_run_reuses_and_ends_with_verdict_signal_and_what_is_next(quant, home):
     assert "SIMULATED" in result.output
     assert "2026-11-18 10:00 UTC" in result.output
     assert f"{SYMBOL}/skill_report.html" in result.output
-    assert [line.split()[0] for line in result.output.splitlines()[-3:]] == [SYMBOL, "Signal:", "Next:"]
+    *_, verdict, signal, after, page, address = result.output.splitlines()
+    assert [line.split()[0] for line in (verdict, signal, after)] == [SYMBOL, "Signal:", "Next:"]
+    assert Path(page).is_file()
+    assert address.startswith("http://127.0.0.1:3001/")
     assert home.contents() == before
 
 

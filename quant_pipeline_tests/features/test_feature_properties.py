@@ -36,7 +36,7 @@ def _cases():
 
 
 every_function = pytest.mark.parametrize("group", TOGETHER, ids=_title)
-every_market = pytest.mark.parametrize(("group", "market"), _cases())
+every_market = pytest.mark.parametrize(("group", "market"), list(_cases()))
 
 
 def _compute(group, columns, settings, bars=slice(None)):
