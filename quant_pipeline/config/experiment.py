@@ -18,7 +18,7 @@ from quant_pipeline.config.feature_sets import DEFAULT
 from quant_pipeline.config.macro_series import unknown_series, wrong_hour, wrong_lag
 from quant_pipeline.config.model import Duration, NonEmpty, Settings, Timeframe, read_yaml
 from quant_pipeline.config.selection import SelectionSettings
-from quant_pipeline.config.timeframes import LADDER
+from quant_pipeline.config.timeframes import LADDER, duration
 from quant_pipeline.config.zones import is_zone
 from quant_pipeline.errors import ConfigError
 
@@ -286,7 +286,7 @@ class Experiment(Settings):
             "features.families names each family once": len(set(families)) < len(families),
             "calibration.methods names each method once": len(set(methods := self.calibration.methods)) < len(methods),
             "features.coarse names no rung of ladder": not set(coarse).isdisjoint(self.ladder),
-            "ladder and features.coarse name each rung once": any(len(set(one)) < len(one) for one in (self.ladder, coarse)),
+            "ladder and features.coarse name each rung once (60m is 1h)": len({*map(duration, self.rungs)}) < len(self.rungs),
             f"primary {self.primary} stands in ladder {list(self.ladder)}": self.primary not in self.ladder,
             "ladder starts with 1m, the raw bars": "1m" not in self.ladder,
             f"models are named once each, not {names}": len(set(names)) != len(names),

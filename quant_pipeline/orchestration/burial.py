@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from quant_pipeline.orchestration.owners import PID_TAG, gone
+from quant_pipeline.orchestration.slots import INFERENCE
 
 UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
@@ -27,6 +28,7 @@ def bury(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     if run.status is dg.DagsterRunStatus.CANCELING:
         instance.report_run_canceled(run, ended)
     else:
-        instance.report_run_failed(run, f"{ended}; the next `quant run` goes on from here")
+        after = "the next tick asks for it again" if run.job_name == INFERENCE else "the next `quant run` goes on from here"
+        instance.report_run_failed(run, f"{ended}; {after}")
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return True

@@ -82,6 +82,7 @@ def experiment(changed: str) -> Experiment:
         ("macro: {lag_days: {DGS10: true}}", "macro.lag_days: found .*, wanted a number"),
         ("calibration: {methods: []}", "calibration.methods"),
         ("ladder: [1m, 1h, 1h]", "name each rung once"),
+        ("ladder: [1m, 60m, 1h]", "name each rung once"),
         ('name: "a\\0b"', "name: found"),
         ('name: "a\\nb"', "name: found"),
         (f"name: {'🙂' * 50}", "name: found"),

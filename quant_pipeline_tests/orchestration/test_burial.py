@@ -30,6 +30,17 @@ def test_runs_of_every_symbol_whose_process_is_gone_are_buried(bare_home, status
         assert bury_dead_runs(instance) == []
 
 
+@pytest.mark.parametrize(
+    ("job", "after"), [("hourly_inference", "the next tick asks for it"), ("train_symbol", "the next `quant run`")]
+)
+def test_what_is_told_of_the_dead_says_what_goes_on(bare_home, job, after):
+    with bare_home.open() as instance:
+        dead = create_run_for_test(instance, job_name=job, status=STATUS.STARTED, tags=OF_ANOTHER_BOOT).run_id
+        bury_dead_runs(instance)
+        (told,) = [event.message for event in instance.all_logs(dead, of_type=dg.DagsterEventType.RUN_FAILURE)]
+    assert f"ended without a word; {after}" in told
+
+
 def test_runs_that_live_or_are_over_are_left_alone(bare_home):
     with bare_home.open() as instance:
         kept = {
