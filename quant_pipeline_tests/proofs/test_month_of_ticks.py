@@ -37,7 +37,15 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1_800)]
 
 DAYS = float(os.environ.get("QUANT_MONTH_DAYS", "5.5"))
 """How much of the month is lived: 31 is all of it. The first 5.5 days, which fit into half an hour, hold each kind of mishap."""
-END = START + timedelta(days=DAYS)
+
+
+def _end(days: float) -> datetime:
+    """The end of so many days; where the machine is off by then, two hours after it woke: what it missed is made up there."""
+    end = START + timedelta(days=days)
+    return next((span.end + timedelta(hours=2) for span in (*ASLEEP, *POWER_CUTS) if span.holds(end)), end)
+
+
+END = _end(DAYS)
 TINY: dict[str, Any] = {
     "name": "tiny", "history_days": 120, "ladder": ["1m", "1h"], "labels": {"tune_trials": 0},
     "features": {"families": ["returns", "macro"], "zscore_window": 100, "zscore_min_periods": 30},
