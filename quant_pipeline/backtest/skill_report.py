@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from quant_pipeline.config.universe import Costs
 
 TEMPLATE = Path(__file__).with_name("skill_report.html")
+_TITLE_WIDTH = 105
+"""Characters of the summary's title that fit its width."""
 PLAINEST = "Long or short all capital where that class is the most probable, else flat"
 
 
@@ -252,6 +255,7 @@ def _summary(inputs: ReportInputs) -> Any:
     figures.confusion(axes[1, 1], inputs.pooled.filter(pl.col("model") == main), f"Confusion: {main}")
     said = next(each for each in verdicts(inputs.table, inputs.settings.level) if each.model == main)
     market = "SIMULATED MARKET   " if inputs.simulated else ""
-    title = f"{market}{inputs.symbol}: {main}, {said.span}: {said.headline}\n" + "\n".join(said.sentences[:2])
+    lines = (f"{market}{inputs.symbol}: {main}, {said.span}: {said.headline}", *said.sentences[:2])
+    title = "\n".join(textwrap.fill(line, _TITLE_WIDTH) for line in lines)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color="#b35900" if inputs.simulated else "#1d2329")
     return figure

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from quant_pipeline.backtest.money import HOLD
 from quant_pipeline.backtest.skill_report import ReportInputs, SkillReport, prepare, render
@@ -42,6 +45,12 @@ def report(inputs) -> SkillReport:
 @pytest.fixture(scope="module")
 def page(report) -> str:
     return report.html
+
+
+def test_a_long_title_of_the_summary_is_not_cut_off(inputs):
+    picture = np.asarray(Image.open(io.BytesIO(render(replace(inputs, symbol="long" * 20)).png)).convert("L"))
+    assert (picture[:100, :-20] < 200).any()
+    assert (picture[:100, -20:] > 250).all()
 
 
 class Balance(HTMLParser):
