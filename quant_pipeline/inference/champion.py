@@ -14,7 +14,7 @@ import polars as pl
 
 from quant_pipeline.config.experiment import ChampionSettings
 from quant_pipeline.errors import ModelError
-from quant_pipeline.files import locked, read_records, write_text
+from quant_pipeline.files import aware, locked, read_records, write_text
 from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.validation.skill import brier, log_loss
 
@@ -146,11 +146,11 @@ class Event:
 
 def _event(symbol: str, told: dict[str, Any]) -> Event:
     """The decision about `symbol` that a line tells, with every value of its kind."""
-    event = Event(**{**told, **{name: datetime.fromisoformat(told[name]) for name in _MOMENTS}})
+    event = Event(**{**told, **{name: aware(told[name]) for name in _MOMENTS}})
     texts = (event.symbol, event.challenger, event.reason, event.live or "")
     flags = isinstance(event.promoted, bool) and isinstance(event.by_hand, bool)
     kinds = flags and all(isinstance(text, str) for text in texts) and isinstance(event.scores, dict)
-    if not kinds or None in {getattr(event, name).tzinfo for name in _MOMENTS}:
+    if not kinds:
         raise TypeError("a value of another kind than was written")
     if event.symbol != symbol:
         raise ValueError(f"a decision about {event.symbol}")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from quant_pipeline.errors import StorageError
-from quant_pipeline.files import refusal
+from quant_pipeline.files import aware, refusal
 from quant_pipeline.monitoring.telegram import NoAnswerError, NotDeliveredError, TelegramClient
 
 State = Literal["sending", "sent", "pending", "logged", "unsure"]
@@ -178,15 +178,7 @@ def _alert(
         raise TypeError(f"alert {key!r} holds a value of another kind than was written")
     if state not in get_args(State):
         raise ValueError(f"alert {key!r} has the state {state!r}")
-    return Alert(key, state, text, moment_of(first), moment_of(changed), moment_of(due), attempts, unanswered, error)
-
-
-def moment_of(text: str) -> datetime:
-    """The moment that `text_of` wrote; raises `ValueError` or `TypeError` for anything else."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"a moment without its time zone: {text!r}")
-    return moment
+    return Alert(key, state, text, aware(first), aware(changed), aware(due), attempts, unanswered, error)
 
 
 def _is_damage(error: Exception) -> bool:

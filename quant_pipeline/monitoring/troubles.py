@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from quant_pipeline.monitoring.alert_ledger import AlertLedger, moment_of, put, text_of
+from quant_pipeline.files import aware
+from quant_pipeline.monitoring.alert_ledger import AlertLedger, put, text_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -160,8 +161,7 @@ def _fresh(base: sqlite3.Connection, key: str) -> bool:
 def _open(base: sqlite3.Connection, where: str, *values: str) -> list[_Open]:
     rows = base.execute(f"SELECT {_FIELDS} FROM troubles WHERE NOT is_over AND {where} ORDER BY rowid", values).fetchall()  # noqa: S608 -- `where` is a literal of this module
     return [
-        _Open(row, label, thing, text, moment_of(first), moment_of(last), times)
-        for row, label, thing, text, first, last, times in rows
+        _Open(row, label, thing, text, aware(first), aware(last), times) for row, label, thing, text, first, last, times in rows
     ]
 
 

@@ -28,9 +28,14 @@ def command_tag(command: str) -> dict[str, str]:
     return {COMMAND_TAG: f"{command} {datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"}
 
 
+def job_told(name: str) -> str:
+    """A job as a person reads it: Dagster's own for any assets is called __ASSET_JOB."""
+    return name.strip("_").lower()
+
+
 def origin_tag(run: dg.DagsterRun) -> dict[str, str]:
     """The tag of a run as it is, else by what asked for it: the tick of a schedule or sensor, a backfill, a person."""
     tags = run.tags
     by = tags.get(SCHEDULE_NAME_TAG) or tags.get(SENSOR_NAME_TAG) or ("backfill" if BACKFILL_ID_TAG in tags else run.job_name)
     when = tags.get(SCHEDULED_EXECUTION_TIME_TAG) or tags.get(TICK_ID_TAG) or tags.get(BACKFILL_ID_TAG) or run.run_id[:8]
-    return {COMMAND_TAG: tags.get(COMMAND_TAG, f"{by.strip('_').lower()} {when}")}
+    return {COMMAND_TAG: tags.get(COMMAND_TAG, f"{job_told(by)} {when}")}

@@ -14,8 +14,9 @@ from quant_pipeline.ledger import DOWN
 from quant_pipeline.monitoring.alerts import failure_message, outage_message
 from quant_pipeline.monitoring.troubles import Trouble, alike
 from quant_pipeline.orchestration.failures import reason
+from quant_pipeline.orchestration.origins import job_told
 from quant_pipeline.orchestration.partitions import spelled
-from quant_pipeline.orchestration.slots import SYMBOL_TAG, TRAINING, job_told
+from quant_pipeline.orchestration.slots import SYMBOL_TAG, TRAINING
 
 if TYPE_CHECKING:
     from dagster._core.events import DagsterEvent

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from quant_pipeline.models.contract import PROBABILITIES
 from quant_pipeline.orchestration.measures import SKILL, Numbers, numbers
 from quant_pipeline.validation.skill import METRICS, Forecasts, point
-
-PROBABILITIES = ("p_short", "p_neutral", "p_long")
 
 
 def of_forecasts(told: pl.DataFrame, labels: pl.DataFrame, learned: pl.Series, prefix: str = "") -> Numbers:

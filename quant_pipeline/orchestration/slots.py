@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG, PARTITION_NAME_TAG, PRIORITY_TAG
 
 from quant_pipeline.errors import BusyError
-from quant_pipeline.orchestration.origins import origin_tag
+from quant_pipeline.orchestration.origins import job_told, origin_tag
 from quant_pipeline.orchestration.owners import PID_TAG
 
 if TYPE_CHECKING:
@@ -42,11 +42,6 @@ def queue_tags(run: dg.DagsterRun) -> dict[str, str]:
 def symbol_tag(partition: str | None) -> dict[str, str]:
     """The tag that names the symbol of a partition."""
     return {SYMBOL_TAG: partition.split("|")[-1]} if partition else {}
-
-
-def job_told(name: str) -> str:
-    """A job as a person reads it: Dagster's own for any assets is called __ASSET_JOB."""
-    return name.strip("_").lower()
 
 
 def told(run: dg.DagsterRun) -> str:

@@ -88,7 +88,9 @@ def _skill(house: House) -> dg.AssetsDefinition:
 
 def _out_of_fold(skill: pl.DataFrame) -> dict[str, float]:
     """The rank correlation of each model of a skill table, on all folds together."""
-    rows = skill.filter(pl.col("kind") == "model", pl.col("fold") == "all", pl.col("metric") == "ic")
+    from quant_pipeline.validation.skill_table import POOLED
+
+    rows = skill.filter(pl.col("kind") == "model", pl.col("fold") == POOLED, pl.col("metric") == "ic")
     return dict(rows.select("model", "value").drop_nulls().sort("value", descending=True).iter_rows())
 
 
